@@ -1,0 +1,48 @@
+"""Celery's application. A task here is a wake-up call: losing, doubling or delaying one is harmless.
+
+Start with `celery -A config worker --pool=threads --concurrency=2` and one `celery -A config beat`.
+"""
+
+import os
+
+from celery import Celery, signals
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+app = Celery("zero-loss")
+app.conf.update(
+    accept_content=["json"],
+    task_serializer="json",
+    task_ignore_result=True,
+    task_acks_late=True,
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    worker_send_task_events=False,
+    timezone="UTC",
+    enable_utc=True,
+    # Redis may be away for an hour: wait for it for ever, at start and later.
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_transport_options={"visibility_timeout": 600, "socket_keepalive": True},
+    worker_cancel_long_running_tasks_on_connection_loss=False,
+    beat_schedule={
+        # A tick that waited longer than this has been overtaken by a younger one.
+        "relay": {"task": "messaging.tasks.relay", "schedule": 1.0, "options": {"expires": 5.0}},
+        "audit": {"task": "messaging.tasks.audit", "schedule": 60.0, "options": {"expires": 60.0}},
+    },
+)
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+
+@signals.worker_shutting_down.connect
+def end_the_shift(**_: object) -> None:
+    """On SIGTERM the relay's shift ends now, rather than when its time is up."""
+    from messaging.tasks import stopping
+
+    stopping.set()
+
+
+@signals.setup_logging.connect
+def keep_our_logging(**_: object) -> None:
+    """Celery must not replace the logging that the settings configured."""

@@ -1,0 +1,121 @@
+"""Django's settings. Every value that differs between places comes from the environment (.env.example)."""
+
+from pathlib import Path
+from typing import Any
+
+from config.env import env, host_list, required, secret, url_of, word_list
+from config.logs import logging_settings
+from config.registry import MESSAGING_BOOKS as MESSAGING_BOOKS
+from config.registry import MESSAGING_SUBSCRIPTIONS as MESSAGING_SUBSCRIPTIONS
+from config.registry import MESSAGING_TOPICS as MESSAGING_TOPICS
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env.read_env(BASE_DIR / ".env")
+
+# --- Django ------------------------------------------------------------------------------------
+SECRET_KEY = required("SECRET_KEY", example="<50 random characters>", parse=secret)
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
+DEBUG = env.bool("DEBUG", default=False)
+ALLOWED_HOSTS = required("ALLOWED_HOSTS", example="shop.example.com,127.0.0.1", parse=word_list)
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "ninja",
+    "messaging",
+    "orders",
+    "inventory",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.middleware.RequestContext",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+STATIC_URL = "static/"
+# Serve straight from the installed packages: no collectstatic step to forget.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
+LOGGING_CONFIG = None
+logging_settings(level=env.str("LOG_LEVEL", default="INFO"), json=env.bool("LOG_JSON", default=True))
+
+# --- HTTPS: on unless told otherwise; the local demo serves plain HTTP on loopback -----------------
+HTTPS_ONLY = env.bool("HTTPS_ONLY", default=True)
+SECURE_SSL_REDIRECT = HTTPS_ONLY
+SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$"]
+SESSION_COOKIE_SECURE = HTTPS_ONLY
+CSRF_COOKIE_SECURE = HTTPS_ONLY
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS_ONLY
+SECURE_HSTS_PRELOAD = HTTPS_ONLY
+SESSION_COOKIE_AGE = 8 * 60 * 60
+X_FRAME_OPTIONS = "DENY"
+
+# --- PostgreSQL ------------------------------------------------------------------------------------
+required("DATABASE_URL", example="postgres://shop:…@127.0.0.1:5432/shop", parse=url_of("postgres", "postgresql"))
+DATABASES = {
+    "default": {
+        **env.db_url("DATABASE_URL"),
+        "ATOMIC_REQUESTS": False,  # each service opens the transaction that it needs
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            "connect_timeout": 5,
+            "application_name": env.str("ROLE", default="manage"),
+            "tcp_user_timeout": 15_000,
+            "keepalives_idle": 10,
+            # A process that hangs inside a transaction must not hold its locks for ever.
+            "options": "-c idle_in_transaction_session_timeout=60s -c lock_timeout=10s -c statement_timeout=60s",
+        },
+    }
+}
+
+# --- Kafka: the safe settings themselves stand in messaging/store/kafka.py -------------------------
+KAFKA_BOOTSTRAP_SERVERS = required(
+    "KAFKA_BOOTSTRAP_SERVERS", example="kafka1:9092,kafka2:9092,kafka3:9092", parse=host_list
+)
+
+# --- Celery: wakes the relay up, and carries no data -------------------------------------------------
+CELERY_BROKER_URL = required(
+    "CELERY_BROKER_URL", example="redis://127.0.0.1:6379/0", parse=url_of("redis", "rediss")
+)
+# True lets relay and consumers start where `manage.py doctor` finds that messages can be lost.
+ALLOW_UNSAFE_CLUSTER = env.bool("ALLOW_UNSAFE_CLUSTER", default=False)

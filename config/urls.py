@@ -1,0 +1,21 @@
+"""Where everything answers."""
+
+from django.contrib import admin
+from django.urls import path
+from django.views.generic import RedirectView
+
+from config.api import api
+from config.health import livez, readyz
+
+admin.site.site_header = admin.site.site_title = "Zero loss"
+admin.site.index_title = "Outbox, inbox and ledger"
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("api/", api.urls),
+    path("admin/", admin.site.urls),
+    path("livez", livez),
+    path("readyz", readyz),
+]
+handler404 = "config.problems.not_found"
+handler500 = "config.problems.server_error"

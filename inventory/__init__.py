@@ -1,0 +1,1 @@
+"""Keeping stock: each order deducts once, or not at all."""

@@ -1,0 +1,21 @@
+#!/usr/bin/env python
+"""Django's command line: `python manage.py help` lists what this project adds."""
+
+import os
+import sys
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    from django.core.exceptions import ImproperlyConfigured
+    from django.core.management import execute_from_command_line
+
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        # A wrong setting is the operator's to mend: one sentence says more than a traceback.
+        sys.exit(f"manage.py: {error}")
+
+
+if __name__ == "__main__":
+    main()

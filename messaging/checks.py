@@ -1,0 +1,55 @@
+"""`manage.py check`: the settings themselves, without a cluster. `doctor` examines the live one."""
+
+from typing import Any
+
+from django.core.checks import Error, register
+
+from messaging.registry import subscriptions, topics
+from messaging.store.kafka import consumer_settings, producer_settings
+
+_PRODUCER = {"acks": "all", "enable.idempotence": True}
+_CONSUMER = {"enable.auto.commit": False, "enable.auto.offset.store": False, "check.crcs": True}
+
+
+@register
+def check_client_settings(**_: Any) -> list[Error]:
+    """The effective client settings must be the ones that lose nothing."""
+    effective = {"producer": (producer_settings(), _PRODUCER, "E001"), "consumer": (consumer_settings("x"), _CONSUMER, "E002")}
+    return [
+        Error(
+            f"the {role}'s setting {name} is {settings.get(name)!r}, and messages can be lost",
+            hint=f"Set it to {wanted!r} in messaging/store/kafka.py.",
+            id=f"messaging.{code}",
+        )
+        for role, (settings, needed, code) in effective.items()
+        for name, wanted in needed.items()
+        if settings.get(name) != wanted
+    ]
+
+
+@register
+def check_subscriptions(**_: Any) -> list[Error]:
+    """Every handler can be imported, and every topic that is read is declared."""
+    declared = {topic.name for topic in topics()}
+    errors = []
+    for subscription in subscriptions():
+        try:
+            callable(subscription.handle)
+        except ImportError as error:
+            errors.append(
+                Error(
+                    f"the handler of consumer {subscription.consumer!r} cannot be imported: {error}",
+                    hint="Mend MESSAGING_SUBSCRIPTIONS in config/registry.py.",
+                    id="messaging.E003",
+                )
+            )
+        errors += [
+            Error(
+                f"consumer {subscription.consumer!r} reads the topic {topic!r}, which is not declared",
+                hint="Add it to MESSAGING_TOPICS in config/registry.py.",
+                id="messaging.E004",
+            )
+            for topic in subscription.topics
+            if topic not in declared
+        ]
+    return errors

@@ -1,0 +1,9 @@
+"""Pillar 3: a message that Kafka holds has its effect once.
+
+- `reader` speaks to Kafka: no auto commit; it hands over batches and commits offsets when told.
+- `batch` applies a batch in one transaction: inbox, order of keys, handler.
+- `inbox` remembers which messages were taken, so that a redelivery has no effect.
+- `key_order` lets each stream's messages through as 1, 2, 3 … and parks those that come early.
+- `dead_letters` keeps what can never be handled, and replays it when an operator says so.
+- `consumer` ties them together: database commit first, offsets after.
+"""

@@ -1,0 +1,80 @@
+"""Apply a batch of records. Every function here needs the transaction that its caller opened: inbox
+rows, effects, replies and dead letters are committed together or not at all."""
+
+from collections.abc import Sequence
+
+from django.db import transaction
+
+from messaging.consume import dead_letters, inbox, key_order
+from messaging.consume.blame import fault_of_message
+from messaging.consume.delivery import Delivery
+from messaging.envelope import Record, decode
+from messaging.errors import Poison
+from messaging.models import DeadLetter
+from messaging.registry import Subscription
+
+
+def apply(subscription: Subscription, records: Sequence[Record]) -> None:
+    """Handle each message that is new and next in its stream, then what was parked behind it.
+
+    Raises whatever the handler raises: roll back, and go on with `apply` for one record at a time.
+    """
+    consumer = subscription.consumer
+    taken = inbox.take(consumer, _readable(consumer, records))
+    for delivery in taken.reused:
+        dead_letters.bury(
+            consumer,
+            delivery,
+            reason=DeadLetter.Reason.ID_CONFLICT,
+            detail=f"message {delivery.envelope.message_id} was taken before with another payload",
+        )
+    if taken.new:
+        admit(subscription, taken.new)
+
+
+def admit(subscription: Subscription, deliveries: Sequence[Delivery]) -> None:
+    """Handle messages that the inbox has let in, each in its turn."""
+    consumer = subscription.consumer
+    admitted = key_order.admit(consumer, deliveries)
+    for delivery in admitted.conflicting:
+        dead_letters.bury(
+            consumer,
+            delivery,
+            reason=DeadLetter.Reason.SEQUENCE_CONFLICT,
+            detail=f"sequence {delivery.envelope.sequence} of this stream was applied by another message",
+        )
+    handle(subscription, admitted.ready)
+
+
+def handle(subscription: Subscription, ready: Sequence[Delivery]) -> None:
+    """Hand the messages to the domain, then one by one what was parked behind them."""
+    if not ready:
+        return
+    subscription.handle([delivery.envelope for delivery in ready])
+    for successor in key_order.advance(subscription.consumer, ready):
+        try:
+            with transaction.atomic():
+                handle(subscription, [successor])
+        except Exception as error:
+            # The successor's fault must not undo its predecessor.
+            fault = fault_of_message(error)
+            if fault is None:
+                raise
+            dead_letters.bury(subscription.consumer, successor, reason=fault.reason, detail=fault.detail)
+
+
+def bury(subscription: Subscription, record: Record, *, reason: str, detail: str) -> None:
+    """Take a message that failed, and keep it as a dead letter."""
+    for delivery in inbox.take(subscription.consumer, _readable(subscription.consumer, [record])).new:
+        dead_letters.bury(subscription.consumer, delivery, reason=reason, detail=detail)
+
+
+def _readable(consumer: str, records: Sequence[Record]) -> list[Delivery]:
+    """The messages among the records. What cannot be read becomes a dead letter here."""
+    deliveries = []
+    for record in records:
+        try:
+            deliveries.append(Delivery(decode(record), record))
+        except Poison as poison:
+            dead_letters.bury_unreadable(consumer, record, reason=poison.reason, detail=poison.detail)
+    return deliveries

@@ -1,0 +1,103 @@
+"""The consumer: read a batch, commit its effects in the database, then commit its offsets.
+
+The order is the guarantee. A crash between the two commits brings the batch again, and the inbox
+absorbs it; the other way round, the crash would lose it.
+"""
+
+import threading
+from collections.abc import Sequence
+
+import structlog
+from django.db import Error as DatabaseError
+from django.db import connection, transaction
+
+from messaging.consume import batch
+from messaging.consume.blame import fault_of_message
+from messaging.consume.reader import Reader
+from messaging.envelope import Record
+from messaging.registry import Subscription
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 1.0
+REST_SECONDS = (0.2, 5.0)  # the shortest and the longest wait while the database is in trouble
+# Another transaction won: the same work will succeed when it is run again.
+# 40001 serialization_failure, 40P01 deadlock_detected
+_RUN_AGAIN = {"40001", "40P01"}
+
+
+def run(subscription: Subscription, *, stop: threading.Event) -> None:
+    """Consume until told to stop; the batch in hand is finished first.
+
+    Trouble with the database or the brokers is waited out. Raises FatalClientError.
+    """
+    reader = Reader(subscription)
+    rest = REST_SECONDS[0]
+    try:
+        while not stop.is_set():
+            try:
+                run_once(subscription, reader, rest=rest)
+                rest = REST_SECONDS[0]
+            except DatabaseError as error:
+                log.warning("the database does not answer, trying again", error=str(error), seconds=rest)
+                connection.close()
+                rest = min(rest * 2, REST_SECONDS[1])
+    finally:
+        reader.close()
+        log.info("consumer stopped", consumer=subscription.consumer)
+
+
+def run_once(subscription: Subscription, reader: Reader, *, rest: float = REST_SECONDS[0]) -> int:
+    """One batch: read, handle, commit. Answers with the number of records.
+
+    When the database fails, goes back to before the batch and raises DatabaseError.
+    """
+    records = reader.next_batch(POLL_SECONDS)
+    if not records:
+        return 0
+    try:
+        handle(subscription, records)
+    except DatabaseError:
+        reader.rewind(records, wait=rest)
+        raise
+    reader.commit(records)
+    return len(records)
+
+
+def handle(subscription: Subscription, records: Sequence[Record]) -> None:
+    """Commit the effects of these records; one that is at fault ends as a dead letter.
+
+    Raises DatabaseError when the database is at fault; what was committed until then stays.
+    """
+    try:
+        _commit(subscription, records)
+    except Exception as error:
+        if fault_of_message(error) is None:
+            raise
+        log.warning("a message failed its batch, handling one by one", error=str(error), records=len(records))
+        for record in records:
+            _handle_alone(subscription, record)
+
+
+def _handle_alone(subscription: Subscription, record: Record) -> None:
+    try:
+        _commit(subscription, [record])
+    except Exception as error:
+        fault = fault_of_message(error)
+        if fault is None:
+            raise
+        log.error("dead letter", topic=record.topic, partition=record.partition, offset=record.offset, reason=fault.reason)
+        with transaction.atomic():
+            batch.bury(subscription, record, reason=fault.reason, detail=fault.detail)
+
+
+def _commit(subscription: Subscription, records: Sequence[Record]) -> None:
+    while True:
+        try:
+            with transaction.atomic(durable=True):
+                batch.apply(subscription, records)
+            return
+        except DatabaseError as error:
+            if getattr(error.__cause__, "sqlstate", None) not in _RUN_AGAIN:
+                raise
+            log.info("another transaction came first, running again", error=str(error))

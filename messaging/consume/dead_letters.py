@@ -1,0 +1,46 @@
+"""What can never be handled is kept, as bytes, until an operator replays it. Nothing is skipped."""
+
+from uuid import UUID
+
+from django.db import connection
+
+from messaging.consume.delivery import Delivery
+from messaging.consume.raw import RAW_COLUMNS, fingerprint, raw_values
+from messaging.envelope import Record, claimed_id
+from messaging.models import DeadLetter
+
+
+def bury_unreadable(consumer: str, record: Record, *, reason: str, detail: str) -> None:
+    """Keep a record that is no message of ours. It belongs to no stream, so nothing waits behind it."""
+    _insert(consumer, record, reason, detail, claimed_id(record), "")
+
+
+def bury(consumer: str, delivery: Delivery, *, reason: str, detail: str) -> None:
+    """Keep a message. Its stream does not advance, so what follows it parks until it is replayed.
+
+    Needs the transaction that holds the message's inbox row, where there is one: the two come together.
+    """
+    # An id that was reused belongs to the other message: this one goes by its offset alone.
+    own_id = None if reason == DeadLetter.Reason.ID_CONFLICT else delivery.envelope.message_id
+    _insert(consumer, delivery.record, reason, detail, own_id, delivery.envelope.partition_key)
+
+
+def _insert(consumer: str, record: Record, reason: str, detail: str, message_id: UUID | None, key: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            INSERT INTO dead_letter
+                (consumer, reason, detail, message_id, partition_key, fingerprint, {RAW_COLUMNS})
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+            ON CONFLICT (consumer, topic, partition, "offset", fingerprint) DO NOTHING
+            """,
+            [
+                consumer,
+                reason,
+                detail.replace("\x00", "\ufffd"),
+                message_id,
+                key,
+                fingerprint(record),
+                *raw_values(record),
+            ],
+        )

@@ -1,0 +1,84 @@
+"""The inbox: a message id that this consumer has taken is never taken again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import connection
+
+from messaging.consume.delivery import Delivery
+from messaging.envelope import sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """`new` are to be handled, in their order. `reused` carry the id of another message: neither new
+    nor a redelivery, so somebody made two messages with one id. All the rest are redeliveries."""
+
+    new: list[Delivery]
+    reused: list[Delivery]
+
+
+def take(consumer: str, deliveries: Sequence[Delivery]) -> Taken:
+    """Remember the messages. Needs the transaction of the effect.
+
+    The unique constraint decides, so it holds between processes: where another transaction has the
+    same message in hand, this waits for its end.
+    """
+    first = {delivery.envelope.message_id: delivery for delivery in reversed(deliveries)}
+    with connection.cursor() as cursor:
+        cursor.execute(_TAKE, {"consumer": consumer} | _columns(list(first.values())))
+        new_ids = {message_id for (message_id,) in cursor.fetchall()}
+    new, seen = [], []
+    for delivery in deliveries:
+        message_id = delivery.envelope.message_id
+        is_new = message_id in new_ids and first[message_id] is delivery
+        (new if is_new else seen).append(delivery)
+    return Taken(new, _absorb(consumer, seen) if seen else [])
+
+
+_TAKE = """
+    INSERT INTO processed_message (consumer, message_id, message_type, source, partition_key, sequence,
+                                   topic, partition, "offset", payload_sha256)
+    SELECT %(consumer)s, taken.* FROM unnest(
+        %(ids)s::uuid[], %(types)s::text[], %(sources)s::text[], %(keys)s::text[], %(sequences)s::int[],
+        %(topics)s::text[], %(partitions)s::int[], %(offsets)s::bigint[], %(digests)s::text[]
+    ) AS taken
+    ON CONFLICT (message_id, consumer) DO NOTHING
+    RETURNING message_id
+"""
+
+
+def _absorb(consumer: str, seen: Sequence[Delivery]) -> list[Delivery]:
+    """Count the redeliveries, and answer with those that only reuse the id of another message."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE processed_message p SET redeliveries = redeliveries + again.times
+            FROM (SELECT id, count(*) AS times FROM unnest(%s::uuid[]) AS id GROUP BY id) AS again
+            WHERE p.message_id = again.id AND p.consumer = %s
+            RETURNING p.message_id, p.payload_sha256
+            """,
+            [[delivery.envelope.message_id for delivery in seen], consumer],
+        )
+        digests = dict(cursor.fetchall())
+    return [delivery for delivery in seen if digests[delivery.envelope.message_id] != _digest(delivery)]
+
+
+def _columns(deliveries: Sequence[Delivery]) -> dict[str, object]:
+    envelopes = [delivery.envelope for delivery in deliveries]
+    records = [delivery.record for delivery in deliveries]
+    return {
+        "ids": [envelope.message_id for envelope in envelopes],
+        "types": [envelope.message_type for envelope in envelopes],
+        "sources": [envelope.source for envelope in envelopes],
+        "keys": [envelope.partition_key for envelope in envelopes],
+        "sequences": [envelope.sequence for envelope in envelopes],
+        "topics": [record.topic for record in records],
+        "partitions": [record.partition for record in records],
+        "offsets": [record.offset for record in records],
+        "digests": [_digest(delivery) for delivery in deliveries],
+    }
+
+
+def _digest(delivery: Delivery) -> str:
+    return sha256(delivery.envelope.payload.encode())

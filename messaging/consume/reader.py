@@ -1,0 +1,144 @@
+"""The consumer's ear: read batches from Kafka, and commit their offsets when the caller says so.
+
+`next_offset` of a partition is the offset of the last handled record + 1: that is what is committed.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from messaging.envelope import Header, Record
+from messaging.errors import FatalClientError
+from messaging.registry import Subscription
+from messaging.store.kafka import consumer_settings
+
+log = structlog.get_logger(__name__)
+
+BATCH = 500
+
+
+class Reader:
+    """One member of a consumer group. Every method must be called from the same thread."""
+
+    def __init__(self, subscription: Subscription) -> None:
+        self._consumer = Consumer(consumer_settings(subscription.consumer))
+        self._consumer.subscribe(
+            list(subscription.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def next_batch(self, timeout: float) -> list[Record]:
+        """The next records in the order of each partition; empty when none came within `timeout` seconds.
+
+        Raises FatalClientError when this member can never read again.
+        """
+        first = self._consumer.poll(timeout)
+        if first is None:
+            return []
+        # `consume(n, t)` would wait out its time: with 0 it takes what is there already.
+        messages = [first, *self._consumer.consume(BATCH - 1, 0)]
+        mine = {(part.topic, part.partition) for part in self._consumer.assignment()}
+        # A rebalance inside these two calls may have given a partition away.
+        return [_record(m) for m in messages if _is_record(m) and (m.topic(), m.partition()) in mine]
+
+    def commit(self, records: Sequence[Record]) -> None:
+        """Commit the offsets behind these records, and wait for the answer of each partition.
+
+        A refusal is no loss: the records are delivered again, and the inbox absorbs them.
+        """
+        try:
+            answers = self._consumer.commit(offsets=_next_offsets(records), asynchronous=False) or []
+        except KafkaException as error:
+            _raise_if_fatal(error.args[0])
+            log.warning("offsets not committed, expecting redeliveries", error=str(error.args[0]))
+            return
+        for answer in answers:
+            if answer.error:
+                log.warning(
+                    "offset not committed, expecting redeliveries",
+                    topic=answer.topic,
+                    partition=answer.partition,
+                    error=str(answer.error),
+                )
+
+    def rewind(self, records: Sequence[Record], *, wait: float) -> None:
+        """Go back to before these records and rest for `wait` seconds, without leaving the group."""
+        self._consumer.pause(self._consumer.assignment())
+        rested_at = time.monotonic() + wait
+        while (rest := rested_at - time.monotonic()) > 0:
+            # Polling while paused keeps the membership alive and brings no record.
+            message = self._consumer.poll(min(rest, 1.0))
+            if message is not None and message.error():
+                _raise_if_fatal(message.error())
+        mine = self._consumer.assignment()
+        for part in _first_offsets(records):
+            if any((part.topic, part.partition) == (m.topic, m.partition) for m in mine):
+                self._consumer.seek(part)
+        self._consumer.resume(mine)
+
+    def close(self) -> None:
+        """Leave the group. Nothing is committed here: what is not committed is delivered again."""
+        self._consumer.close()
+
+    def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        log.info("partitions assigned", partitions=_names(partitions))
+
+    def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        # The batch before this call was committed in full: there is nothing left to let go of.
+        log.info("partitions revoked", partitions=_names(partitions))
+
+    def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        # Another member has them already: never commit now.
+        log.warning("partitions lost", partitions=_names(partitions))
+
+
+def _is_record(message: Message) -> bool:
+    error = message.error()
+    if error is None:
+        return True
+    _raise_if_fatal(error)
+    log.warning("kafka consumer", error=error.str())
+    return False
+
+
+def _raise_if_fatal(error: KafkaError) -> None:
+    if error.fatal() or error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
+        raise FatalClientError(error.str())
+
+
+def _record(message: Message) -> Record:
+    headers: list[Header] = [(name, _bytes(value)) for name, value in message.headers() or []]
+    return Record(
+        topic=message.topic() or "",
+        partition=message.partition() or 0,
+        offset=message.offset() or 0,
+        leader_epoch=message.leader_epoch(),
+        key=_bytes(message.key()),
+        value=_bytes(message.value()),
+        headers=tuple(headers),
+    )
+
+
+def _bytes(value: str | bytes | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
+
+
+def _next_offsets(records: Iterable[Record]) -> list[TopicPartition]:
+    last = {(record.topic, record.partition): record for record in records}
+    # With the leader epoch, so that a log truncated meanwhile is noticed rather than skipped.
+    return [
+        TopicPartition(r.topic, r.partition, r.offset + 1, leader_epoch=r.leader_epoch)
+        if r.leader_epoch is not None
+        else TopicPartition(r.topic, r.partition, r.offset + 1)
+        for r in last.values()
+    ]
+
+
+def _first_offsets(records: Sequence[Record]) -> list[TopicPartition]:
+    first = {(record.topic, record.partition): record for record in reversed(records)}
+    return [TopicPartition(r.topic, r.partition, r.offset) for r in first.values()]
+
+
+def _names(partitions: Iterable[TopicPartition]) -> list[str]:
+    return [f"{part.topic}[{part.partition}]" for part in partitions]

@@ -1,0 +1,200 @@
+"""What travels: CloudEvents 1.0 in Kafka's binary mode, written by hand.
+
+https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
+The attributes are headers (`ce_*`), the value is the payload's JSON, the record's key is the
+partition key. `ce_sequence` counts a key's messages from 1; `ce_sha256` protects the payload.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Self
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from messaging.errors import Poison
+
+MAX_PAYLOAD_BYTES = 256 * 1024
+MAX_SEQUENCE = 2**31 - 1
+CONTENT_TYPE = "application/json"
+
+Header = tuple[str, bytes | None]
+
+
+class Payload(BaseModel):
+    """The body of one kind of message: subclass it for each `message_type`.
+
+    A tolerant reader: unknown fields pass, so that a producer may add one. What is known is strict.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    message_type: ClassVar[str]
+    topic: ClassVar[str]
+    source: ClassVar[str]
+
+    @classmethod
+    def read(cls, envelope: "Envelope") -> Self:
+        """The payload of a received message. Raises Poison when it does not fit the schema."""
+        try:
+            return cls.model_validate_json(envelope.payload, strict=True)
+        except ValidationError as error:
+            raise Poison("invalid_payload", _first_error(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One message as the wire carries it, whichever topic or offset it was read from."""
+
+    message_id: UUID
+    message_type: str
+    source: str
+    partition_key: str
+    sequence: int
+    payload: str
+    occurred_at: datetime
+    traceparent: str | None
+
+    @property
+    def stream(self) -> tuple[str, str]:
+        """The ordered stream that the message belongs to: sequences count within it."""
+        return self.source, self.partition_key
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A raw Kafka record, before anybody trusts it."""
+
+    topic: str
+    partition: int
+    offset: int
+    leader_epoch: int | None
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[Header, ...]
+
+
+def encode_headers(envelope: Envelope) -> list[tuple[str, str | bytes | None]]:
+    """The record's headers. Key and value travel as they are: `partition_key` and `payload`."""
+    headers: list[tuple[str, str | bytes | None]] = [
+        ("ce_specversion", "1.0"),
+        ("ce_id", str(envelope.message_id)),
+        ("ce_source", envelope.source),
+        ("ce_type", envelope.message_type),
+        ("ce_time", envelope.occurred_at.astimezone(UTC).isoformat()),
+        ("ce_subject", envelope.partition_key),
+        ("ce_sequence", str(envelope.sequence)),
+        ("ce_sha256", sha256(envelope.payload.encode())),
+        ("content-type", CONTENT_TYPE),
+    ]
+    if envelope.traceparent:
+        headers.append(("traceparent", envelope.traceparent))
+    return headers
+
+
+def decode(record: Record) -> Envelope:
+    """The message inside a record. Raises Poison (reason `unreadable`) when it is not one of ours."""
+    headers = _text_headers(record.headers)
+    key = _utf8("the record key", record.key)
+    payload = _utf8("the record value", record.value)
+    if sha256(record.value or b"") != headers["ce_sha256"]:
+        raise Poison("corrupt", "the payload does not match the header ce_sha256")
+    if key != headers["ce_subject"] or not key:
+        raise Poison("unreadable", "the record key and the header ce_subject differ or are empty")
+    return Envelope(
+        message_id=_uuid(headers["ce_id"]),
+        message_type=headers["ce_type"],
+        source=headers["ce_source"],
+        partition_key=key,
+        sequence=_sequence(headers["ce_sequence"]),
+        payload=_json_object(payload),
+        occurred_at=_time(headers["ce_time"]),
+        traceparent=headers.get("traceparent"),
+    )
+
+
+def claimed_id(record: Record) -> UUID | None:
+    """The message id that a record names, also when the rest of it cannot be read."""
+    values = [value for name, value in record.headers if name == "ce_id"]
+    try:
+        return UUID((values[0] or b"").decode()) if len(values) == 1 else None
+    except (ValueError, UnicodeDecodeError):
+        return None
+
+
+def sha256(payload: bytes) -> str:
+    return hashlib.sha256(payload).hexdigest()
+
+
+_REQUIRED = ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time", "ce_subject", "ce_sequence", "ce_sha256")
+
+
+def _text_headers(headers: tuple[Header, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in headers:
+        if not name.startswith("ce_") and name != "traceparent":
+            continue
+        if name in found:
+            raise Poison("unreadable", f"the header {name} stands twice")
+        found[name] = _utf8(f"the header {name}", value)
+    missing = [name for name in _REQUIRED if not found.get(name)]
+    if missing:
+        raise Poison("unreadable", f"the header {missing[0]} is missing or empty")
+    if found["ce_specversion"] != "1.0":
+        raise Poison("unreadable", "ce_specversion is not 1.0")
+    too_long = [name for name in _REQUIRED if len(found[name]) > 255]
+    if too_long:
+        raise Poison("unreadable", f"the header {too_long[0]} is longer than 255 characters")
+    return found
+
+
+def _utf8(what: str, value: bytes | None) -> str:
+    if value is None:
+        raise Poison("unreadable", f"{what} is absent")
+    try:
+        text = value.decode()
+    except UnicodeDecodeError as error:
+        raise Poison("unreadable", f"{what} is not UTF-8") from error
+    if "\x00" in text:
+        # PostgreSQL stores no NUL in text: found here, it is a dead letter and not a crash loop.
+        raise Poison("unreadable", f"{what} holds a NUL character")
+    return text
+
+
+def _json_object(payload: str) -> str:
+    try:
+        value: Any = json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        raise Poison("unreadable", "the payload is not JSON") from error
+    if not isinstance(value, dict):
+        raise Poison("unreadable", "the payload is not a JSON object")
+    return payload
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise Poison("unreadable", "ce_id is not a UUID") from error
+
+
+def _sequence(text: str) -> int:
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:11]) <= MAX_SEQUENCE:
+        raise Poison("unreadable", f"ce_sequence is not a number from 1 to {MAX_SEQUENCE}")
+    return int(text)
+
+
+def _time(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise Poison("unreadable", "ce_time is not an RFC 3339 time") from error
+
+
+def _first_error(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return f"{place or 'payload'}: {first['msg']}"

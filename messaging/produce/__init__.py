@@ -1,0 +1,8 @@
+"""Pillar 1: a message that was written reaches Kafka.
+
+- `outbox.append` writes the message in the transaction of the business row.
+- `queue` fetches what is pending and settles what Kafka acknowledged.
+- `publisher` speaks to Kafka: acks=all, idempotent, one delivery report a message.
+- `lease` lets one relay at a time work a shard.
+- `relay` ties them together: a round, and a shift of rounds.
+"""

@@ -1,0 +1,122 @@
+"""The relay's queue in the database: fetch what is pending, settle what Kafka acknowledged."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from django.db import connection
+
+from messaging.envelope import Envelope
+from messaging.errors import ReplayRefused
+
+
+@dataclass(frozen=True, slots=True)
+class PendingMessage:
+    """A message to publish. `outbox_id` is its row in the outbox."""
+
+    outbox_id: int
+    topic: str
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """All in-sync replicas have the message, at this place of the log."""
+
+    outbox_id: int
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Kafka will never take this message: too large, invalid, no such topic, no permission."""
+
+    outbox_id: int
+    error: str
+
+
+def fetch(*, shards: Sequence[int], in_flight: Collection[int], after: int, limit: int) -> list[PendingMessage]:
+    """The oldest pending messages of these shards that are not in flight, at most `limit`, by id.
+
+    `after` pages within one round. Every round starts again at 0: ids are not in commit order, so a
+    cursor kept from round to round would skip the rows of slow transactions for ever.
+    A stream with a parked message waits behind it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_FETCH, {"shards": list(shards), "flying": list(in_flight), "after": after, "limit": limit})
+        return [PendingMessage(row[0], row[1], Envelope(*row[2:])) for row in cursor.fetchall()]
+
+
+_FETCH = """
+    WITH blocked AS MATERIALIZED (
+        SELECT m.partition_key, m.source, m.sequence
+        FROM outbox_pending p JOIN outbox_message m ON m.id = p.outbox_id
+        WHERE p.parked_at IS NOT NULL
+    )
+    SELECT m.id, m.topic, m.message_id, m.message_type, m.source, m.partition_key, m.sequence,
+           m.payload, m.created_at, m.traceparent
+    FROM outbox_pending p JOIN outbox_message m ON m.id = p.outbox_id
+    WHERE p.shard = ANY(%(shards)s) AND p.outbox_id > %(after)s AND p.parked_at IS NULL
+      AND p.outbox_id <> ALL(%(flying)s::bigint[])
+      AND NOT EXISTS (SELECT FROM blocked b WHERE b.partition_key = m.partition_key
+                      AND b.source = m.source AND b.sequence < m.sequence)
+    ORDER BY p.outbox_id
+    LIMIT %(limit)s
+"""
+
+
+def settle(acknowledged: Sequence[Acknowledged]) -> None:
+    """Take the messages out of the queue and write their receipts, in one statement.
+
+    Right whoever calls it, and however often: a message that is no longer pending is left alone.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            # `= ANY` and not `USING unnest`: the latter falls to a fifth under dead tuples.
+            """
+            WITH settled AS (
+                DELETE FROM outbox_pending WHERE outbox_id = ANY(%(ids)s) RETURNING outbox_id
+            )
+            INSERT INTO outbox_receipt (outbox_id, partition, "offset")
+            SELECT DISTINCT ON (outbox_id) outbox_id, report.partition, report.place
+            FROM settled
+            JOIN unnest(%(ids)s::bigint[], %(partitions)s::int[], %(offsets)s::bigint[])
+                 AS report (outbox_id, partition, place) USING (outbox_id)
+            """,
+            {
+                "ids": [report.outbox_id for report in acknowledged],
+                "partitions": [report.partition for report in acknowledged],
+                "offsets": [report.offset for report in acknowledged],
+            },
+        )
+
+
+def park(refused: Sequence[Refused]) -> None:
+    """Set the messages aside with Kafka's reason. Their streams wait, all others flow."""
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            """
+            UPDATE outbox_pending
+            SET parked_at = now(), attempts = attempts + 1, last_error = %s WHERE outbox_id = %s
+            """,
+            [(report.error, report.outbox_id) for report in refused],
+        )
+
+
+def unpark(outbox_id: int) -> None:
+    """Put a parked message back to be published under the same id. Raises ReplayRefused."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE outbox_pending SET parked_at = NULL WHERE outbox_id = %s AND parked_at IS NOT NULL",
+            [outbox_id],
+        )
+        if cursor.rowcount == 0:
+            raise ReplayRefused("the message is not parked: it is pending or was already acknowledged")
+
+
+def backlog() -> int:
+    """How many messages wait for Kafka."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM outbox_pending")
+        count: int = cursor.fetchone()[0]
+        return count

@@ -1,0 +1,167 @@
+"""The relay: move messages from the outbox to Kafka, and settle them after the delivery report.
+
+A *round* fetches what is pending, publishes it, and settles what was acknowledged meanwhile. A
+*shift* is a few seconds of rounds under a lease. Its rules:
+
+- nothing leaves the queue without the brokers' acknowledgement;
+- at most one unacknowledged message of a stream, so that the first occurrences on the wire stand in
+  order even across time-outs, crashes and a change of relay;
+- no transaction is open while it waits for Kafka.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from uuid import uuid4
+
+import structlog
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from messaging.errors import FatalClientError
+from messaging.produce import lease, queue
+from messaging.produce.publisher import Publisher
+from messaging.produce.queue import PendingMessage
+
+Stream = tuple[str, str]
+
+log = structlog.get_logger(__name__)
+
+SHIFT_SECONDS = 10.0  # then the leases are free for any relay
+WINDOW = 4000  # messages in flight at the most
+PAGE = 2000  # rows read at once
+PAGES = 10  # pages a round looks through for streams that are free
+IDLE_SECONDS = (0.01, 0.1)  # the shortest and the longest wait when there is nothing to do
+RENEW_SECONDS = 1.0  # a fraction of the lease
+RETRY_SECONDS = 1.0  # until a message of unknown fate is published again
+GRACE_SECONDS = 5.0  # for the reports that are still out when the process must stop
+
+
+class Relay:
+    """One relay. It keeps its producer from shift to shift; its state is only what is in flight."""
+
+    def __init__(self, make_publisher: Callable[[], Publisher] = Publisher) -> None:
+        self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self._make_publisher = make_publisher
+        self._publisher: Publisher | None = None
+        self._flying: dict[int, Stream] = {}  # outbox id -> its stream
+        self._retrying: dict[int, tuple[Stream, float]] = {}  # … of unknown fate, and when to try again
+
+    def shift(self, *, seconds: float, stop: threading.Event) -> bool:
+        """Work rounds for `seconds`. False when every shard is another relay's.
+
+        The shift ends when nothing is in flight; where reports are late it goes on, unless `stop` is
+        set: then what is unreported stays pending, for the next relay.
+        """
+        idle, worked = IDLE_SECONDS[0], False
+        ends_at = time.monotonic() + seconds
+        try:
+            for shards in self._leases():
+                worked = True
+                if stop.is_set():
+                    ends_at = min(ends_at, time.monotonic())
+                overtime = time.monotonic() - ends_at
+                if overtime >= 0 and (not self._flying or (stop.is_set() and overtime > GRACE_SECONDS)):
+                    break
+                if overtime > GRACE_SECONDS:
+                    ends_at = time.monotonic() + seconds
+                moved = self.round(shards=[] if overtime >= 0 else shards, wait=idle)
+                idle = IDLE_SECONDS[0] if moved else min(idle * 1.5, IDLE_SECONDS[1])
+        finally:
+            self._leave()
+        return worked
+
+    def round(self, *, shards: Sequence[int], wait: float) -> bool:
+        """Fetch, publish, settle once. True when anything moved; waits up to `wait` seconds if not."""
+        try:
+            published = self._publish(self._fetch(shards)) if len(self._flying) <= WINDOW // 2 else 0
+            settled = self._settle(0 if published else wait)
+        except FatalClientError as error:
+            log.error("the producer is dead, building a new one", error=str(error))
+            self._abandon()
+            return False
+        if not published and not self._flying:
+            time.sleep(wait)
+        return bool(published or settled)
+
+    def _leases(self) -> Iterator[list[int]]:
+        """The shards that this relay holds, renewed each second; ends when it holds none."""
+        shards, renewed_at = lease.hold(self.owner), time.monotonic()
+        while shards:
+            yield shards
+            if time.monotonic() - renewed_at >= RENEW_SECONDS:
+                shards, renewed_at = lease.hold(self.owner), time.monotonic()
+
+    def _fetch(self, shards: Sequence[int]) -> list[PendingMessage]:
+        """The first pending message of each stream that has none on its way."""
+        now = time.monotonic()
+        self._retrying = {key: value for key, value in self._retrying.items() if value[1] > now}
+        hidden = self._flying.keys() | self._retrying.keys()
+        busy = {*self._flying.values(), *(stream for stream, _ in self._retrying.values())}
+        free: list[PendingMessage] = []
+        after = 0
+        # A long queue of one stream must not hide the others: read on past it, a few pages far.
+        for _ in range(PAGES if shards else 0):
+            page = queue.fetch(shards=shards, in_flight=hidden, after=after, limit=PAGE)
+            for message in page:
+                if message.envelope.stream not in busy:
+                    busy.add(message.envelope.stream)
+                    free.append(message)
+            if len(page) < PAGE or len(free) >= PAGE // 2:
+                break
+            after = page[-1].outbox_id
+        return free
+
+    def _publish(self, messages: Sequence[PendingMessage]) -> int:
+        if messages and self._publisher is None:
+            self._publisher = self._make_publisher()
+        for message in messages:
+            assert self._publisher is not None
+            self._flying[message.outbox_id] = message.envelope.stream
+            self._publisher.publish(message)
+        return len(messages)
+
+    def _settle(self, wait: float) -> int:
+        if self._publisher is None or not self._flying:
+            return 0
+        acknowledged, refused, unknown = self._publisher.collect(wait)
+        if acknowledged:
+            queue.settle(acknowledged)
+        if refused:
+            queue.park(refused)
+        for report in (*acknowledged, *refused):
+            self._flying.pop(report.outbox_id)
+        for outbox_id in unknown:
+            self._retrying[outbox_id] = (self._flying.pop(outbox_id), time.monotonic() + RETRY_SECONDS)
+        return len(acknowledged) + len(refused)
+
+    def _leave(self) -> None:
+        """End the shift: what is still in flight stays pending, and the leases go to the next relay."""
+        if self._flying:
+            self._abandon()
+        try:
+            lease.release(self.owner)
+        except DatabaseError as error:
+            log.warning("could not release the lease, it ends by itself", error=str(error))
+
+    def _abandon(self) -> None:
+        if self._publisher is not None:
+            self._publisher.abandon()
+        self._publisher = None
+        self._flying.clear()
+        self._retrying.clear()
+
+
+def run(relay: Relay, *, stop: threading.Event, shift_seconds: float) -> None:
+    """Work shift after shift until told to stop. Trouble with the database is waited out."""
+    while not stop.is_set():
+        try:
+            worked = relay.shift(seconds=shift_seconds, stop=stop)
+        except DatabaseError as error:
+            log.warning("the database does not answer, trying again", error=str(error))
+            worked = False
+        connection.close_if_unusable_or_obsolete()
+        if not worked:
+            stop.wait(RETRY_SECONDS)

@@ -1,0 +1,6 @@
+"""Pillar 2: what Kafka acknowledged stays in Kafka.
+
+- `kafka` holds the client settings that do not lose data.
+- `topics` provisions the topics with three replicas of which two must answer.
+- `doctor` reads the live cluster and database and says what could lose a message.
+"""

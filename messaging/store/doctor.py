@@ -1,0 +1,235 @@
+"""Read the live cluster and database, and say what could lose an acknowledged message."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType
+from django.db import connection
+
+from messaging.registry import Topic
+from messaging.store.topics import MIN_INSYNC_REPLICAS, REPLICATION_FACTOR, settings_of
+
+OFFSETS_TOPIC = "__consumer_offsets"
+
+
+class Severity(StrEnum):
+    """UNSAFE loses messages by configuration; DEGRADED is a passing state that heals by itself."""
+
+    UNSAFE = "unsafe"
+    DEGRADED = "degraded"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, what it risks, and the command that mends it."""
+
+    id: str
+    subject: str
+    found: str
+    risk: str
+    mend: str
+    severity: Severity = Severity.UNSAFE
+
+
+def examine(admin: AdminClient, topics: Sequence[Topic]) -> list[Finding]:
+    """All findings, the cluster's first. Raises KafkaException or OperationalError when out of reach."""
+    return [*examine_cluster(admin, topics), *examine_database()]
+
+
+def examine_cluster(admin: AdminClient, topics: Sequence[Topic]) -> list[Finding]:
+    """What the brokers say of themselves and of the declared topics."""
+    metadata = admin.list_topics(timeout=15)
+    findings = [*_cluster_settings(_broker_settings(admin, sorted(metadata.brokers)))]
+    if len(metadata.brokers) < REPLICATION_FACTOR:
+        findings.append(
+            Finding(
+                "K-BROKERS",
+                "cluster",
+                f"{len(metadata.brokers)} brokers answer",
+                "with fewer than three, the next failure stops writing or loses a copy",
+                "start the brokers that are down: `make status`, `docker compose ps`",
+                Severity.DEGRADED,
+            )
+        )
+    settings = _topic_settings(admin, [topic.name for topic in topics if topic.name in metadata.topics])
+    for topic in topics:
+        if topic.name not in metadata.topics:
+            findings.append(
+                Finding(
+                    "K-TOPIC",
+                    topic.name,
+                    "the topic does not exist",
+                    "its messages wait in the outbox",
+                    "python manage.py ensure_topics",
+                )
+            )
+            continue
+        findings += _topic_replicas(topic.name, metadata.topics[topic.name])
+        findings += _topic_partitions(topic, metadata.topics[topic.name])
+        findings += _topic_configuration(topic, settings[topic.name])
+    if OFFSETS_TOPIC in metadata.topics:
+        findings += _topic_replicas(OFFSETS_TOPIC, metadata.topics[OFFSETS_TOPIC])
+    return findings
+
+
+def examine_database() -> list[Finding]:
+    """PostgreSQL's durability, as this connection and as every role and database has it."""
+    unsafe = {"fsync": {"off"}, "full_page_writes": {"off"}, "synchronous_commit": {"off"}}
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(unsafe)])
+        live = [("server", name, value) for name, value in cursor.fetchall()]
+        cursor.execute(
+            """
+            SELECT coalesce(r.rolname, 'every role') || ' in ' || coalesce(d.datname, 'every database'),
+                   split_part(s.entry, '=', 1), split_part(s.entry, '=', 2)
+            FROM pg_db_role_setting c CROSS JOIN unnest(c.setconfig) AS s (entry)
+            LEFT JOIN pg_roles r ON r.oid = c.setrole LEFT JOIN pg_database d ON d.oid = c.setdatabase
+            """
+        )
+        overrides = cursor.fetchall()
+        cursor.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND relpersistence = 'u'")
+        unlogged = [name for (name,) in cursor.fetchall()]
+    findings = [
+        Finding(
+            f"P-{name.upper()}",
+            where,
+            f"{name} = {value}",
+            "a crash of the database's machine loses committed orders",
+            f"ALTER SYSTEM SET {name} = on; SELECT pg_reload_conf(); (and ALTER ROLE … RESET {name})",
+        )
+        for where, name, value in [*live, *overrides]
+        if value.lower() in unsafe.get(name, set())
+    ]
+    findings += [
+        Finding(
+            "P-UNLOGGED",
+            table,
+            "the table is UNLOGGED",
+            "a crash of the database empties it",
+            f"ALTER TABLE {table} SET LOGGED",
+        )
+        for table in unlogged
+    ]
+    return findings
+
+
+def _broker_settings(admin: AdminClient, brokers: Sequence[int]) -> dict[str, dict[str, str]]:
+    return _describe(admin, [ConfigResource(ResourceType.BROKER, str(broker)) for broker in brokers])
+
+
+def _topic_settings(admin: AdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    return _describe(admin, [ConfigResource(ResourceType.TOPIC, name) for name in names])
+
+
+def _describe(admin: AdminClient, resources: list[ConfigResource]) -> dict[str, dict[str, str]]:
+    if not resources:
+        return {}
+    answers = admin.describe_configs(resources, request_timeout=15)
+    return {
+        str(resource.name): {entry.name: str(entry.value) for entry in future.result(20).values()}
+        for resource, future in answers.items()
+    }
+
+
+def _cluster_settings(brokers: dict[str, dict[str, str]]) -> Iterator[Finding]:
+    wanted = {
+        "min.insync.replicas": (
+            "K-CLUSTER-MIN-ISR",
+            lambda value: int(value) >= MIN_INSYNC_REPLICAS,
+            "topics without an own setting, the consumers' offsets among them, acknowledge on one copy",
+            f"kafka-configs.sh --alter --entity-type brokers --entity-default --add-config min.insync.replicas={MIN_INSYNC_REPLICAS}",
+        ),
+        "unclean.leader.election.enable": (
+            "K-CLUSTER-UNCLEAN",
+            lambda value: value == "false",
+            "a replica that lacks acknowledged messages may become leader",
+            "kafka-configs.sh --alter --entity-type brokers --entity-default --add-config unclean.leader.election.enable=false",
+        ),
+        "auto.create.topics.enable": (
+            "K-AUTO-CREATE",
+            lambda value: value == "false",
+            "a misspelt topic is made with one replica",
+            "set auto.create.topics.enable=false in each broker's server.properties and restart it",
+        ),
+        "offsets.topic.replication.factor": (
+            "K-OFFSETS-RF",
+            lambda value: int(value) >= REPLICATION_FACTOR,
+            "the consumers' offsets have one copy",
+            f"set offsets.topic.replication.factor={REPLICATION_FACTOR} before the first start",
+        ),
+    }
+    for broker, settings in brokers.items():
+        for name, (finding, safe, risk, mend) in wanted.items():
+            if name in settings and not safe(settings[name]):
+                yield Finding(finding, f"broker {broker}", f"{name} = {settings[name]}", risk, mend)
+
+
+def _topic_replicas(name: str, topic: Any) -> Iterator[Finding]:
+    replicas = min(len(partition.replicas) for partition in topic.partitions.values())
+    if replicas < REPLICATION_FACTOR:
+        yield Finding(
+            "K-RF",
+            name,
+            f"replication factor {replicas}",
+            "the loss of a disk loses acknowledged messages",
+            f"kafka-reassign-partitions.sh with {REPLICATION_FACTOR} replicas for each partition of {name}",
+        )
+    short = [p.id for p in topic.partitions.values() if len(p.isrs) < len(p.replicas)]
+    if short:
+        yield Finding(
+            "K-ISR",
+            name,
+            f"partitions {short} have replicas that are out of sync",
+            "until they have caught up, one more failure stops writing",
+            "start the brokers that are down; it mends itself",
+            Severity.DEGRADED,
+        )
+
+
+def _topic_partitions(declared: Topic, topic: Any) -> Iterator[Finding]:
+    if len(topic.partitions) != declared.partitions:
+        yield Finding(
+            "K-PARTITIONS",
+            declared.name,
+            f"{len(topic.partitions)} partitions, declared {declared.partitions}",
+            "keys move to other partitions, and messages of one order can overtake each other",
+            f"declare partitions={len(topic.partitions)} in config/registry.py once the backlog is empty",
+        )
+
+
+_TOPIC_FINDINGS = {
+    "min.insync.replicas": ("K-MIN-ISR", "a message is acknowledged although only one broker has it"),
+    "unclean.leader.election.enable": ("K-UNCLEAN", "a replica without the last messages may become leader"),
+    "cleanup.policy": ("K-CLEANUP", "compaction removes older messages of a key before they were read"),
+    "retention.ms": ("K-RETENTION", "messages are removed before a stopped consumer has read them"),
+    "message.timestamp.type": ("K-TIMESTAMP", "a producer's wrong clock removes a segment at once"),
+}
+
+
+def _topic_configuration(topic: Topic, live: dict[str, str]) -> Iterator[Finding]:
+    for name, value in settings_of(topic).items():
+        if not _at_least(name, live[name], value):
+            finding, risk = _TOPIC_FINDINGS[name]
+            yield Finding(
+                finding,
+                topic.name,
+                f"{name} = {live[name]}",
+                risk,
+                f"kafka-configs.sh --alter --topic {topic.name} --add-config {name}={value}",
+            )
+
+
+def _at_least(name: str, live: str, wanted: str) -> bool:
+    """Whether a live topic setting is as safe as the wanted one."""
+    if name == "retention.ms":
+        return int(live) == -1 or int(live) >= int(wanted)
+    if name == "min.insync.replicas":
+        return int(live) >= int(wanted)
+    return live == wanted
+
+
+def unsafe(findings: Iterable[Finding]) -> list[Finding]:
+    """Those that a relay or consumer must not start on."""
+    return [finding for finding in findings if finding.severity is Severity.UNSAFE]

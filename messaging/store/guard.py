@@ -1,0 +1,46 @@
+"""Relay and consumers do not start where an acknowledged message can be lost."""
+
+import time
+
+import structlog
+from confluent_kafka import KafkaException
+from django.conf import settings
+
+from messaging.errors import UnsafeCluster
+from messaging.registry import topics
+from messaging.store import doctor
+from messaging.store.kafka import admin_client
+
+log = structlog.get_logger(__name__)
+
+_found_safe = False
+
+
+def refuse_unsafe() -> None:
+    """Examine the cluster and database once in this process.
+
+    Raises UnsafeCluster with every finding, KafkaException or OperationalError when out of reach.
+    The setting ALLOW_UNSAFE_CLUSTER turns the refusal into a warning.
+    """
+    global _found_safe
+    if _found_safe:
+        return
+    findings = doctor.unsafe(doctor.examine(admin_client(), topics()))
+    if findings and not settings.ALLOW_UNSAFE_CLUSTER:
+        listing = "; ".join(f"{f.id} {f.subject}: {f.found}" for f in findings)
+        raise UnsafeCluster(
+            f"{listing}. Run `python manage.py doctor` for the risk and the mend of each, or start with --unsafe."
+        )
+    for finding in findings:
+        log.warning("unsafe, started all the same", finding=finding.id, subject=finding.subject)
+    _found_safe = True
+
+
+def wait_until_safe(*, retry_seconds: float = 2.0) -> None:
+    """`refuse_unsafe`, waiting out a cluster that does not answer yet. Raises UnsafeCluster."""
+    while True:
+        try:
+            return refuse_unsafe()
+        except KafkaException as error:
+            log.warning("waiting for Kafka", error=str(error))
+            time.sleep(retry_seconds)

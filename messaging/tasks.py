@@ -1,0 +1,51 @@
+"""Celery's door. Beat's ticks carry no data: one that is lost, doubled or late is harmless."""
+
+import threading
+
+import structlog
+from celery import shared_task
+from confluent_kafka import KafkaException
+from django.db import Error as DatabaseError
+
+from messaging.produce.relay import SHIFT_SECONDS, Relay
+from messaging.prove.audit import audit as run_audit
+from messaging.store.guard import refuse_unsafe
+from messaging.store.kafka import admin_client
+
+log = structlog.get_logger(__name__)
+
+stopping = threading.Event()
+_local = threading.local()
+
+
+@shared_task(name="messaging.tasks.relay")
+def relay() -> None:
+    """Work one shift, unless other relays hold every shard; then call the next one up."""
+    try:
+        refuse_unsafe()
+        worked = _own_relay().shift(seconds=SHIFT_SECONDS, stop=stopping)
+    except (DatabaseError, KafkaException) as error:
+        log.warning("the shift ended early, the next tick starts another", error=str(error))
+        return
+    if worked and not stopping.is_set():
+        # Beat's next tick may be a second away: hand over at once.
+        relay.apply_async(expires=5)
+
+
+@shared_task(name="messaging.tasks.audit")
+def audit() -> None:
+    """Log the audit's report, as an error while anything is missing."""
+    try:
+        report = run_audit(admin_client())
+    except (DatabaseError, KafkaException) as error:
+        log.warning("the audit could not read everything, the next one will", error=str(error))
+        return
+    (log.info if report.nothing_missing else log.error)("audit", **report.as_json())
+
+
+def _own_relay() -> Relay:
+    """This thread's relay: made after the fork, and kept with its producer from shift to shift."""
+    if not hasattr(_local, "relay"):
+        _local.relay = Relay()
+    own: Relay = _local.relay
+    return own

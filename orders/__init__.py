@@ -1,0 +1,1 @@
+"""Taking orders: the API accepts one, inventory's replies decide it."""

@@ -1,0 +1,103 @@
+"""What can be done with an order. No HTTP, no Kafka, no Celery: a transaction and its rows.
+
+`place_order` is pillar 1 in five lines: the order, its lines, its idempotency key and its message are
+committed together or not at all.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models.functions import Now
+from uuid_utils.compat import uuid7
+
+from messaging.produce import outbox
+from orders.errors import KeyReused, NoSuchOrder, NotCancellable, RequestInFlight
+from orders.messages import Line, OrderCancelled, OrderPlaced
+from orders.models import IdempotencyKey, Order, OrderLine
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The JSON to answer with; `replayed` when an earlier request with the same key made the order."""
+
+    answer: str
+    replayed: bool
+
+
+def place_order(*, client_id: int, idempotency_key: str, body_sha256: str, lines: Sequence[Line]) -> Placed:
+    """Accept an order, once for each idempotency key. The lines' SKUs are distinct.
+
+    Opens its own transaction, and the order is durable when it returns. Raises RequestInFlight and
+    KeyReused. After a lost answer or an error, call it again with the same key: it made 0 or 1 order.
+    """
+    order_id = uuid7()
+    answer = _answer(order_id, lines)
+    with transaction.atomic(durable=True):
+        if not _claim_key(client_id, idempotency_key, body_sha256, order_id, answer):
+            return Placed(_stored_answer(client_id, idempotency_key, body_sha256), replayed=True)
+        Order.objects.bulk_create([Order(id=order_id, client_id=client_id)])
+        OrderLine.objects.bulk_create(
+            [OrderLine(order_id=order_id, sku=line.sku, quantity=line.quantity) for line in lines]
+        )
+        outbox.append(
+            OrderPlaced(order_id=order_id, lines=list(lines)), partition_key=str(order_id), sequence=1
+        )
+    return Placed(answer, replayed=False)
+
+
+def cancel_order(*, client_id: int, order_id: UUID) -> Order:
+    """Ask for the cancellation; asking again changes nothing. Inventory's reply makes it final.
+
+    Raises NoSuchOrder and NotCancellable.
+    """
+    with transaction.atomic(durable=True):
+        order = Order.objects.select_for_update().filter(pk=order_id, client_id=client_id).first()
+        if order is None:
+            raise NoSuchOrder
+        if order.status == Order.Status.REJECTED:
+            raise NotCancellable
+        if order.cancel_requested_at is None:
+            # Under the row's lock: versions are the message's sequence, without gap or double.
+            version = order.version + 1
+            Order.objects.filter(pk=order_id).update(version=version, cancel_requested_at=Now())
+            outbox.append(OrderCancelled(order_id=order_id), partition_key=str(order_id), sequence=version)
+            order.refresh_from_db()
+        return order
+
+
+def _claim_key(client_id: int, key: str, body_sha256: str, order_id: UUID, answer: str) -> bool:
+    """Take the key for this order, or say that it is taken. Never waits for another request."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            # The lock ends with the transaction. Who does not get it competes with a request in flight.
+            """
+            INSERT INTO idempotency_key (client_id, key, body_sha256, order_id, answer)
+            SELECT %(client)s, %(key)s, %(digest)s, %(order)s, %(answer)s
+            WHERE pg_try_advisory_xact_lock(hashtextextended(%(key)s, %(client)s))
+            ON CONFLICT (client_id, key) DO NOTHING
+            """,
+            {"client": client_id, "key": key, "digest": body_sha256, "order": order_id, "answer": answer},
+        )
+        return cursor.rowcount == 1
+
+
+def _stored_answer(client_id: int, key: str, body_sha256: str) -> str:
+    stored = IdempotencyKey.objects.filter(client_id=client_id, key=key).first()
+    if stored is None:
+        raise RequestInFlight
+    if stored.body_sha256 != body_sha256:
+        raise KeyReused
+    return stored.answer
+
+
+def _answer(order_id: UUID, lines: Sequence[Line]) -> str:
+    return json.dumps(
+        {
+            "id": str(order_id),
+            "status": Order.Status.PENDING.value,
+            "lines": [{"sku": line.sku, "quantity": line.quantity} for line in lines],
+        }
+    )
