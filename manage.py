@@ -9,12 +9,15 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
+    from django.db import OperationalError
 
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         # A wrong setting is the operator's to mend: one sentence says more than a traceback.
         sys.exit(f"manage.py: {error}")
+    except OperationalError as error:
+        sys.exit(f"manage.py: the database does not answer: {error}\nStart it, or mend DATABASE_URL, and repeat.")
 
 
 if __name__ == "__main__":

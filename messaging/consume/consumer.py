@@ -39,7 +39,7 @@ def run(subscription: Subscription, *, stop: threading.Event) -> None:
                 run_once(subscription, reader, rest=rest)
                 rest = REST_SECONDS[0]
             except DatabaseError as error:
-                log.warning("the database does not answer, trying again", error=str(error), seconds=rest)
+                log.warning("the database cannot do it now, trying again", error=str(error), seconds=rest)
                 connection.close()
                 rest = min(rest * 2, REST_SECONDS[1])
     finally:

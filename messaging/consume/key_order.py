@@ -69,9 +69,9 @@ def advance(consumer: str, applied: Sequence[Delivery]) -> list[Delivery]:
             f"""
             DELETE FROM parked_message p
             USING unnest(%(sources)s::text[], %(keys)s::text[], %(sequences)s::int[])
-                  AS applied (source, key, sequence)
-            WHERE p.consumer = %(consumer)s AND p.source = applied.source
-              AND p.partition_key = applied.key AND p.sequence = applied.sequence + 1
+                  AS applied (by_source, of_key, last)
+            WHERE p.consumer = %(consumer)s AND p.source = applied.by_source
+              AND p.partition_key = applied.of_key AND p.sequence = applied.last + 1
             RETURNING {RAW_COLUMNS}
             """,
             columns,

@@ -1,5 +1,6 @@
 """What Kafka really holds: the groups' offsets, the partitions' bounds, and the records themselves."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
@@ -9,6 +10,14 @@ from confluent_kafka.admin import AdminClient
 
 from messaging.envelope import Record, claimed_id, sha256
 from messaging.store.kafka import consumer_settings
+
+COORDINATOR_SECONDS = 30
+
+_COORDINATOR_MOVES = {
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+}
 
 Place = tuple[str, int]  # topic and partition
 
@@ -24,8 +33,17 @@ class LogEntry:
 
 def committed_offsets(admin: AdminClient, group: str) -> dict[Place, int]:
     """The next offset that each partition's consumer will read. Raises KafkaException."""
-    futures = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=15)
-    answer = futures[group].result(20)
+    deadline = time.monotonic() + COORDINATOR_SECONDS
+    while True:
+        futures = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=15)
+        try:
+            answer = futures[group].result(20)
+            break
+        except KafkaException as error:
+            # The group's coordinator moves when a broker dies, and needs a moment to load.
+            if time.monotonic() > deadline or error.args[0].code() not in _COORDINATOR_MOVES:
+                raise
+            time.sleep(0.5)
     return {(part.topic, part.partition): part.offset for part in answer.topic_partitions or [] if part.offset >= 0}
 
 

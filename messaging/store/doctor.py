@@ -124,13 +124,11 @@ def _topic_settings(admin: AdminClient, names: Sequence[str]) -> dict[str, dict[
 
 
 def _describe(admin: AdminClient, resources: list[ConfigResource]) -> dict[str, dict[str, str]]:
-    if not resources:
-        return {}
-    answers = admin.describe_configs(resources, request_timeout=15)
-    return {
-        str(resource.name): {entry.name: str(entry.value) for entry in future.result(20).values()}
-        for resource, future in answers.items()
-    }
+    found = {}
+    for resource in resources:  # a call takes one broker
+        (future,) = admin.describe_configs([resource], request_timeout=15).values()
+        found[str(resource.name)] = {entry.name: str(entry.value) for entry in future.result(20).values()}
+    return found
 
 
 def _cluster_settings(brokers: dict[str, dict[str, str]]) -> Iterator[Finding]:

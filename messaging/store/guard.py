@@ -1,10 +1,11 @@
 """Relay and consumers do not start where an acknowledged message can be lost."""
 
-import time
+import threading
 
 import structlog
 from confluent_kafka import KafkaException
 from django.conf import settings
+from django.db import Error as DatabaseError
 
 from messaging.errors import UnsafeCluster
 from messaging.registry import topics
@@ -12,6 +13,8 @@ from messaging.store import doctor
 from messaging.store.kafka import admin_client
 
 log = structlog.get_logger(__name__)
+
+RETRY_SECONDS = 2.0
 
 _found_safe = False
 
@@ -36,11 +39,11 @@ def refuse_unsafe() -> None:
     _found_safe = True
 
 
-def wait_until_safe(*, retry_seconds: float = 2.0) -> None:
-    """`refuse_unsafe`, waiting out a cluster that does not answer yet. Raises UnsafeCluster."""
-    while True:
+def wait_until_safe(stop: threading.Event) -> None:
+    """`refuse_unsafe`, waiting out servers that do not answer yet. Raises UnsafeCluster."""
+    while not stop.is_set():
         try:
             return refuse_unsafe()
-        except KafkaException as error:
-            log.warning("waiting for Kafka", error=str(error))
-            time.sleep(retry_seconds)
+        except (KafkaException, DatabaseError) as error:
+            log.warning("waiting for Kafka and the database", error=str(error))
+            stop.wait(RETRY_SECONDS)

@@ -25,7 +25,7 @@ class Command(BaseCommand):
         allow_unsafe(options)
         stop = stop_on_signals()
         try:
-            wait_until_safe()
+            wait_until_safe(stop)
             run(subscription(options["consumer"]), stop=stop)
         except (UnsafeCluster, FatalClientError) as error:
             raise CommandError(str(error)) from error

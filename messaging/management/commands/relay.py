@@ -21,7 +21,7 @@ class Command(BaseCommand):
         allow_unsafe(options)
         stop = stop_on_signals()
         try:
-            wait_until_safe()
+            wait_until_safe(stop)
         except UnsafeCluster as error:
             raise CommandError(str(error)) from error
         run(Relay(), stop=stop, shift_seconds=SHIFT_SECONDS)
