@@ -50,6 +50,8 @@ def missing(admin: AdminClient, topics: Sequence[Topic]) -> list[Topic]:
 
 def create(admin: AdminClient, topics: Sequence[Topic], *, timeout: float = 30) -> None:
     """Make the topics. One that somebody else made meanwhile is left as it is. Raises KafkaException."""
+    if not topics:
+        return
     futures = admin.create_topics(
         [
             NewTopic(

@@ -29,7 +29,7 @@ class Command(BaseCommand):
             )
         try:
             to_make = missing(admin, topics())
-            if to_make and not options["dry_run"]:
+            if not options["dry_run"]:
                 create(admin, to_make)
         except KafkaException as error:
             raise CommandError(f"Kafka refused: {error.args[0].str()}") from error

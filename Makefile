@@ -1,0 +1,45 @@
+# Zero message loss with Django, PostgreSQL and Kafka. `make` lists the targets.
+SHELL := /bin/bash
+PYTHON ?= python3
+ORDERS ?= 500
+CLIENTS ?= 8
+FORMAT ?= text
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up status env logs down test
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/' | expand -t 22
+
+.venv/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 15) else "Python 3.11 to 3.14 is needed: make PYTHON=python3.12 …")'
+	@echo "setting up .venv (once)" >&2
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet '.[demo,devservices,dev]'
+	@rm -rf build *.egg-info
+	@touch $@
+
+setup: .venv/.ready  ## make .venv with the pinned dependencies
+
+demo: .venv/.ready  ## the main job and its proof: ORDERS=500 CLIENTS=8
+	@$(BIN)/python -m demo run --orders $(ORDERS) --clients $(CLIENTS) --format $(FORMAT)
+
+up: .venv/.ready  ## the same system, left running
+	@$(BIN)/python -m demo up
+
+status: .venv/.ready  ## what runs (FORMAT=json for machines)
+	@$(BIN)/python -m demo status --format $(FORMAT)
+
+env: .venv/.ready  ## addresses and credentials: eval "$$(make -s env)"
+	@$(BIN)/python -m demo env
+
+logs: .venv/.ready  ## the end of each process's log
+	@$(BIN)/python -m demo logs
+
+down: .venv/.ready  ## stop everything started in this checkout
+	@$(BIN)/python -m demo down
+
+test: .venv/.ready  ## all tests, on servers of their own
+	@$(BIN)/python -m devservices exec --ephemeral -- $(BIN)/python -m pytest $(ARGS)

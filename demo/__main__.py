@@ -1,0 +1,123 @@
+"""`python -m demo`: run, up, status, env, logs, down. The Makefile's targets call these."""
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+from demo import system
+from devservices import DevservicesError, Stack
+from devservices.running import run_in
+
+VAR = system.ROOT / "var"
+UP, RUN = VAR / "up", VAR / "demo"
+
+
+def main() -> int:
+    arguments, rest = _parser().parse_known_args()
+    if rest and arguments.command is not _run:
+        _parser().error(f"unknown arguments: {' '.join(rest)}")
+    command: Callable[[argparse.Namespace, list[str]], int] = arguments.command
+    try:
+        return command(arguments, rest)
+    except DevservicesError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(_: argparse.Namespace, rest: list[str]) -> int:
+    stack = Stack(RUN)
+    # What an earlier run left behind when it was killed.
+    stack.down(remove=True)
+    return run_in(stack, [sys.executable, "-m", "demo.drive", *rest], remove=True)
+
+
+def _up(_: argparse.Namespace, __: list[str]) -> int:
+    stack = Stack(UP)
+    stack.up()
+    env = system.settings(stack)
+    _prepare(stack, env)
+    stack.add(system.programs(stack, env))
+    print(f"API      {env['API_URL']}/api/docs   Authorization: Bearer {env['API_TOKEN']}")
+    print(f"admin    {env['API_URL']}/admin/     admin / {env['ADMIN_PASSWORD']}")
+    for name, value in stack.env().items():
+        print(f"{name}  {value}")
+    print("make status | make env | make logs | make down")
+    return 0
+
+
+def _prepare(stack: Stack, env: dict[str, str]) -> None:
+    code = (
+        "import django, os; django.setup(); from demo.prepare import prepare; "
+        "prepare(token=os.environ['API_TOKEN'], admin_password=os.environ['ADMIN_PASSWORD'])"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=system.ROOT, env={**os.environ, **stack.env(), **env}, check=True
+    )
+
+
+def _status(arguments: argparse.Namespace, _: list[str]) -> int:
+    processes = Stack(UP).processes()
+    if arguments.format == "json":
+        print(json.dumps([asdict(process) for process in processes], indent=2))
+        return 0
+    if not processes:
+        print("Nothing runs. `make up` starts the system.")
+    for one in processes:
+        print(f"{one.role:<20}{one.state:<12}pid {one.pid or '-':<10}port {one.port or '-'}")
+    return 0
+
+
+def _env(_: argparse.Namespace, __: list[str]) -> int:
+    stack = Stack(UP)
+    if not stack.processes():
+        raise DevservicesError("Nothing runs, so there are no addresses. Run `make up` first.")
+    for name, value in {**stack.env(), **system.settings(stack)}.items():
+        print(f"export {name}={shlex.quote(value)}")
+    return 0
+
+
+def _logs(arguments: argparse.Namespace, _: list[str]) -> int:
+    logs = sorted(str(path) for path in (UP / "logs").glob(f"{arguments.role}.log"))
+    if not logs:
+        raise DevservicesError(f"There are no logs of {arguments.role!r}. Run `make up` first.")
+    return subprocess.run(["tail", "-n", str(arguments.lines), *logs], check=False).returncode
+
+
+def _down(_: argparse.Namespace, __: list[str]) -> int:
+    for folder in sorted(path.parent for path in VAR.glob("*/state.json")):
+        Stack(folder).down(remove=folder != UP)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m demo", description="The whole system on this machine.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, command: Callable[[argparse.Namespace, list[str]], int], text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(command=command)
+        return added
+
+    add("run", _run, "Start everything, drive orders, kill three processes, prove that nothing was lost, stop.")
+    add("up", _up, "Start everything and leave it running.")
+    add("status", _status, "What runs: role, state, pid, port.").add_argument(
+        "--format", choices=["text", "json"], default="text"
+    )
+    add("env", _env, 'Addresses and credentials for other programs: eval "$(make -s env)".')
+    logs = add("logs", _logs, "The end of each process's log.")
+    logs.add_argument("--lines", type=int, default=20)
+    logs.add_argument("--role", default="*", help="one role's log only")
+    add("down", _down, "Stop everything that was started in this checkout. Data of `make up` stays.")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

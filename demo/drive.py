@@ -1,0 +1,145 @@
+"""Drive a system that runs: load, faults in the middle, wait, proof.
+
+Settings come from the environment: those of the application, API_URL and API_TOKEN. With
+DEVSERVICES_FOLDER it also starts the application's processes there, and kills three of them. Without
+(in docker compose) it kills nothing: `make test-compose` does that from outside.
+"""
+
+import argparse
+import json
+import os
+import secrets
+import sys
+import time
+from pathlib import Path
+
+import django
+import httpx
+
+from demo.load import Load, LoadFailed
+
+READY_SECONDS = 90.0
+
+
+def main() -> int:
+    """Exit status 0 only if the proof holds."""
+    arguments = _parser().parse_args()
+    stack = _start_application() if "DEVSERVICES_FOLDER" in os.environ else None
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    os.environ.setdefault("LOG_LEVEL", "ERROR")
+    django.setup()
+
+    from demo import faults, prepare, proof
+    from messaging.store.kafka import admin_client
+
+    token = os.environ.get("API_TOKEN") or secrets.token_urlsafe(32)
+    prepare.prepare(token=token, admin_password=os.environ.get("ADMIN_PASSWORD"))
+    _say("tables, topics, stock and credentials are made")
+    _wait_for_web(os.environ["API_URL"])
+    admin, since = admin_client(), proof.database_now()
+
+    def at_half() -> None:
+        for told in faults.kill_three(admin, stack) if stack and not arguments.no_faults else ():
+            _say(told)
+
+    load = Load(os.environ["API_URL"], token, arguments.orders, arguments.clients, 60, arguments.seed)
+    started = time.monotonic()
+    try:
+        sent = load.run(at_half=at_half)
+    except LoadFailed as error:
+        _say(f"the load failed: {error}")
+        return 1
+    _say(
+        f"{len(sent.order_ids)} orders answered with 201 in {time.monotonic() - started:.1f} s; "
+        f"{sent.repeated} POSTs repeated, {sent.greedy} asked for too much, {sent.cancelled} cancelled, "
+        f"{sent.retried} tried again"
+    )
+    final = proof.wait_until_final(since=since, seconds=arguments.deadline, progress=_Countdown())
+    if stack:
+        faults.wait_until_all_run(stack)
+    if not final:
+        _say(f"after {arguments.deadline:.0f} s something is still not final")
+    result = proof.prove(admin, answered=sent.order_ids, since=since)
+    _print_proof(result, as_json=arguments.format == "json")
+    return 0 if result.holds else 1
+
+
+def _start_application() -> "Stack":
+    from demo import system
+    from devservices import Stack
+
+    stack = Stack(Path(os.environ["DEVSERVICES_FOLDER"]))
+    env = system.settings(stack)
+    os.environ.update(env)
+    _say("PostgreSQL, three Kafka brokers and Redis are up; starting web, beat, worker and two consumers")
+    stack.add(system.programs(stack, env))
+    return stack
+
+
+def _wait_for_web(api_url: str) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        try:
+            if httpx.get(f"{api_url}/readyz", timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        if time.monotonic() > deadline:
+            sys.exit(f"demo: {api_url}/readyz is not ready after {READY_SECONDS:.0f} s; see `make logs`")
+        time.sleep(0.2)
+
+
+class _Countdown:
+    """Say how many orders and messages are still on their way, every few seconds."""
+
+    def __init__(self) -> None:
+        self._last = time.monotonic()
+
+    def __call__(self, waiting: int) -> None:
+        if time.monotonic() - self._last > 3:
+            self._last = time.monotonic()
+            _say(f"waiting for {waiting} orders and messages to be final")
+
+
+def _print_proof(result: "Proof", *, as_json: bool) -> None:
+    report = result.report
+    if as_json:
+        print(json.dumps(report | {"latency_ms": result.latency_ms, "holds": result.holds}, indent=2))
+        return
+    for sentence, holds in result.sums():
+        print(f"{'ok ' if holds else 'NOT'}  {sentence}")
+    print(f"     redeliveries absorbed: {report['redelivered']}")
+    p50, p99 = result.latency_ms
+    print(f"     accepted to decided, with the kills: p50 {p50:.0f} ms, p99 {p99:.0f} ms")
+    for name, ids in report["ids"].items():
+        for entry in ids:
+            print(f"{name}: {entry}")
+    for order_id in result.unknown_ids:
+        print(f"answered with 201, not in the database: {order_id}")
+    print(f"lost {report['lost'] + len(result.unknown_ids)}, extra {report['extra']}, stuck {result.stuck}")
+
+
+def _say(text: str) -> None:
+    print(f"demo: {text}", file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m demo.drive", description=__doc__)
+    parser.add_argument("--orders", type=_positive, default=500, help="orders to place (default 500)")
+    parser.add_argument("--clients", type=_positive, default=8, help="clients at the same time (default 8)")
+    parser.add_argument("--deadline", type=float, default=90, help="seconds until all must be final (default 90)")
+    parser.add_argument("--seed", type=int, default=1, help="the load's random seed (default 1)")
+    parser.add_argument("--no-faults", action="store_true", help="kill nothing")
+    parser.add_argument("--format", choices=["text", "json"], default="text", help="the proof's format")
+    return parser
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("it must be 1 or more")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""The proof: what the database and Kafka's own log say happened, and whether it adds up."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from messaging.prove.audit import audit
+from orders.models import Order
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The audit's counts, the latency of this run, and every sum that must hold."""
+
+    report: dict[str, Any]
+    latency_ms: tuple[float, float]
+    unknown_ids: list[str]
+
+    @property
+    def stuck(self) -> int:
+        r = self.report
+        return int(r["stuck"] + r["pending"] + r["parked"] + r["dead_letters"])
+
+    def sums(self) -> list[tuple[str, bool]]:
+        """Each statement of the proof with its numbers, and whether it holds."""
+        r = self.report
+        decided = r["confirmed"] + r["rejected"] + r["cancelled"]
+        return [
+            (
+                f"accepted {r['accepted']} = confirmed {r['confirmed']} + rejected {r['rejected']}"
+                f" + cancelled {r['cancelled']}",
+                r["accepted"] == decided == r["final"],
+            ),
+            (
+                f"written {r['written']} = acknowledged {r['acknowledged']} = in the log {r['in_log']}"
+                f" = applied once {r['applied']}",
+                r["written"] == r["acknowledged"] == r["in_log"] == r["applied"],
+            ),
+            (f"stock: initial + ledger = on hand for every SKU, {r['stock_mismatches']} differ", not r["stock_mismatches"]),
+            (f"orders answered with 201 and not in the database: {len(self.unknown_ids)}", not self.unknown_ids),
+        ]
+
+    @property
+    def holds(self) -> bool:
+        r = self.report
+        return all(ok for _, ok in self.sums()) and not (r["lost"] or r["extra"] or self.stuck)
+
+
+def database_now() -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+        return now
+
+
+def wait_until_final(*, since: datetime, seconds: float, progress: Callable[[int], None]) -> bool:
+    """Wait until every order is final and nothing is pending. False when the deadline passed first."""
+    deadline = time.monotonic() + seconds
+    while True:
+        waiting = _not_final(since)
+        progress(waiting)
+        if waiting == 0:
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.2)
+
+
+def prove(admin: AdminClient, *, answered: set[str], since: datetime) -> Proof:
+    """Audit everything, the log included. A server that is just coming back is waited for."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            report = audit(admin, deep=True).as_json()
+            break
+        except (KafkaException, DatabaseError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(1)
+    known = {str(pk) for pk in Order.objects.filter(created_at__gte=since).values_list("pk", flat=True)}
+    return Proof(report, _latency(since), sorted(answered - known))
+
+
+def _not_final(since: datetime) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT (SELECT count(*) FROM orders_order WHERE created_at >= %s AND (status = 'pending'
+                    OR (status = 'confirmed' AND cancel_requested_at IS NOT NULL)))
+                 + (SELECT count(*) FROM outbox_pending)
+                 + (SELECT count(*) FROM outbox_message m WHERE m.created_at >= %s AND NOT EXISTS
+                      (SELECT FROM processed_message p WHERE p.message_id = m.message_id))
+            """,
+            [since, since],
+        )
+        count: int = cursor.fetchone()[0]
+        return count
+
+
+def _latency(since: datetime) -> tuple[float, float]:
+    """Milliseconds from an order's acceptance to its decision: the median, and the 99th percentile."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT percentile_cont(ARRAY[.5, .99]) WITHIN GROUP
+                   (ORDER BY extract(epoch FROM decided_at - created_at) * 1000)
+            FROM orders_order WHERE created_at >= %s AND cancel_requested_at IS NULL AND decided_at IS NOT NULL
+            """,
+            [since],
+        )
+        p50, p99 = cursor.fetchone()[0] or (0.0, 0.0)
+        return p50, p99

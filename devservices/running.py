@@ -1,0 +1,68 @@
+"""Run one command with a stack around it, and always take the stack down."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from devservices.errors import DevservicesError
+from devservices.leftovers import note
+from devservices.stack import Stack
+
+# With a dot, so that it is no role.
+_NOTE = "exec.command"
+_ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class _Interrupted(BaseException):
+    """A signal asked us to end; no ordinary `except` may swallow it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def run_in(stack: Stack, command: Sequence[str], *, remove: bool) -> int:
+    """The exit status of `command`, which ran while the stack was up; 128 + n after signal n."""
+    if shutil.which(command[0]) is None:
+        raise DevservicesError(f"There is no command {command[0]!r}; nothing was started.")
+    for number in _ENDINGS:
+        signal.signal(number, _interrupt)
+    try:
+        stack.up()
+        env = {**os.environ, **stack.env(), "DEVSERVICES_FOLDER": str(stack.folder)}
+        status = _run(command, env, stack.folder / "pids" / _NOTE)
+    except _Interrupted as interrupted:
+        status = 128 + interrupted.number
+    finally:
+        # Whoever is impatient now would only leave servers behind.
+        for number in _ENDINGS:
+            signal.signal(number, signal.SIG_IGN)
+        stack.down(remove=remove)
+    return status
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    raise _Interrupted(number)
+
+
+def _run(command: Sequence[str], env: dict[str, str], pid_file: Path) -> int:
+    try:
+        child = subprocess.Popen(command, env=env)  # noqa: S603 - the command is the caller's
+    except OSError as error:
+        raise DevservicesError(f"{command[0]} cannot be run: {error}.") from error
+    note(pid_file, child.pid)
+    while True:
+        try:
+            status = child.wait()
+        except _Interrupted as interrupted:
+            # Ctrl-C in a terminal reaches the child without us; a second one would be an order to
+            # give up its own cleaning.
+            if interrupted.number != signal.SIGINT or not sys.stdin.isatty():
+                child.send_signal(interrupted.number)
+            continue
+        return status if status >= 0 else 128 - status

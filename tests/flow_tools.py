@@ -1,0 +1,146 @@
+"""Run relay and consumers inside the test's process, step by step, against the real servers."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from uuid import UUID
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from messaging.consume import consumer
+from messaging.consume.reader import Reader
+from messaging.envelope import Envelope, encode_headers
+from messaging.produce import queue
+from messaging.produce.relay import Relay
+from messaging.registry import subscription, subscriptions
+from messaging.store.kafka import consumer_settings, producer_settings
+
+DEADLINE_SECONDS = 60.0
+
+
+def wait_until(condition: Callable[[], object], *, what: str, seconds: float = DEADLINE_SECONDS) -> None:
+    """Ask until the condition holds; fail with `what` when it did not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain: {what}"
+        time.sleep(0.05)
+
+
+def skip_what_the_log_holds() -> None:
+    """Move every group to the end of the log: what earlier tests wrote is none of this test's business."""
+    for declared in subscriptions():
+        reader = Consumer(consumer_settings(declared.consumer))
+        ends = []
+        for topic in declared.topics:
+            for partition in reader.list_topics(topic, timeout=15).topics[topic].partitions:
+                _, high = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
+                ends.append(TopicPartition(topic, partition, high))
+        reader.commit(offsets=ends, asynchronous=False)
+        reader.close()
+
+
+class Flow:
+    """The relay and the consumers of one test."""
+
+    def __init__(self) -> None:
+        self.relay = Relay()
+        self._readers: dict[str, Reader] = {}
+
+    def relay_all(self) -> None:
+        """Publish and settle until the queue is empty."""
+        wait_until(lambda: self._shift() and queue.backlog() == 0, what="the queue is empty")
+
+    def consume(self, name: str, *, until: Callable[[], object], what: str = "consumed") -> None:
+        """Run batches of one consumer until the condition holds."""
+        declared = subscription(name)
+        reader = self.reader(name)
+        wait_until(lambda: (consumer.run_once(declared, reader), until())[1], what=what)
+
+    def consume_all(self, name: str) -> None:
+        """Run batches of one consumer until its committed offsets have reached the end of the log."""
+        self.consume(name, until=lambda: lag(name) == 0, what=f"{name} read everything")
+
+    def settle_everything(self) -> None:
+        """Orders to inventory and back, until nothing is pending."""
+        self.relay_all()
+        self.consume_all("inventory")
+        self.relay_all()
+        self.consume_all("orders")
+
+    def reader(self, name: str) -> Reader:
+        """The consumer's one reader in this test."""
+        if name not in self._readers:
+            self._readers[name] = Reader(subscription(name))
+        return self._readers[name]
+
+    def close(self) -> None:
+        for reader in self._readers.values():
+            reader.close()
+
+    def _shift(self) -> bool:
+        return self.relay.shift(seconds=0.3, stop=threading.Event())
+
+
+def lag(consumer_name: str) -> int:
+    """How many records the group has not committed yet."""
+    probe = Consumer(consumer_settings(consumer_name))
+    total = 0
+    for topic in subscription(consumer_name).topics:
+        partitions = probe.list_topics(topic, timeout=15).topics[topic].partitions
+        for part in probe.committed([TopicPartition(topic, p) for p in partitions], timeout=15):
+            low, high = probe.get_watermark_offsets(TopicPartition(topic, part.partition), timeout=15)
+            total += high - max(part.offset, low)
+    probe.close()
+    return total
+
+
+def produce_raw(
+    topic: str,
+    *,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Sequence[tuple[str, str | bytes | None]] = (),
+    partition: int = -1,
+) -> tuple[int, int]:
+    """Write any bytes into a topic, as a stranger could. Answers with partition and offset."""
+    places: list[tuple[int, int]] = []
+    producer = Producer(producer_settings())
+    options = {} if partition < 0 else {"partition": partition}
+    producer.produce(
+        topic,
+        key=key,
+        value=value,
+        headers=list(headers),
+        on_delivery=lambda error, message: places.append((message.partition(), message.offset())),
+        **options,
+    )
+    assert producer.flush(30) == 0
+    producer.close()
+    return places[0]
+
+
+def produce_envelope(topic: str, envelope: Envelope) -> tuple[int, int]:
+    """Write a well-formed message into a topic, past the outbox: a redelivery, or a stranger's."""
+    return produce_raw(
+        topic,
+        key=envelope.partition_key.encode(),
+        value=envelope.payload.encode(),
+        headers=encode_headers(envelope),
+    )
+
+
+def envelope_of(message_id: UUID) -> Envelope:
+    """A written message as the wire carries it."""
+    from messaging.models import OutboxMessage
+
+    row = OutboxMessage.objects.get(message_id=message_id)
+    return Envelope(
+        message_id=row.message_id,
+        message_type=row.message_type,
+        source=row.source,
+        partition_key=row.partition_key,
+        sequence=row.sequence,
+        payload=row.payload,
+        occurred_at=row.created_at,
+        traceparent=row.traceparent,
+    )

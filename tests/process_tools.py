@@ -1,0 +1,63 @@
+"""Start the product's processes as the operating system would, and end them by their ids."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connection
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Processes:
+    """Every process that a test started."""
+
+    def __init__(self) -> None:
+        self._started: list[subprocess.Popen[bytes]] = []
+        self.logs = Path(tempfile.mkdtemp(prefix="zero-loss-test-"))
+
+    def manage(self, *arguments: str, **env: str) -> subprocess.Popen[bytes]:
+        """`manage.py <arguments>` against the test's database."""
+        return self.start(sys.executable, "manage.py", *arguments, **env)
+
+    def celery(self, *arguments: str, **env: str) -> subprocess.Popen[bytes]:
+        """`celery -A config <arguments>` against the test's database."""
+        return self.start(sys.executable, "-m", "celery", "-A", "config", *arguments, **env)
+
+    def start(self, *command: str, **env: str) -> subprocess.Popen[bytes]:
+        with (self.logs / f"{len(self._started)}.log").open("wb") as log:
+            process = subprocess.Popen(
+                command, cwd=ROOT, env=environment() | env, stdout=log, stderr=subprocess.STDOUT
+            )
+        self._started.append(process)
+        return process
+
+    def output(self, process: subprocess.Popen[bytes]) -> str:
+        """What the process has printed so far."""
+        return (self.logs / f"{self._started.index(process)}.log").read_text(errors="replace")
+
+    def end(self) -> None:
+        """Kill what still runs, and wait for each."""
+        for process in self._started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            process.wait(30)
+
+
+def environment() -> dict[str, str]:
+    """The test's environment, with the database that pytest-django made."""
+    database = connection.settings_dict
+    url = (
+        f"postgres://{database['USER']}:{database['PASSWORD']}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
+    )
+    return dict(os.environ) | {
+        "DATABASE_URL": url,
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "SECRET_KEY": settings.SECRET_KEY,
+        "PYTHONUNBUFFERED": "1",
+    }
