@@ -4,14 +4,15 @@ import hashlib
 from typing import Any
 
 import structlog
-from django.db import Error as DatabaseError
-from django.http import HttpRequest, HttpResponse
-from ninja import NinjaAPI
+from django.core.exceptions import RequestDataTooBig
+from django.db import InterfaceError, InternalError, OperationalError
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
+from ninja import NinjaAPI, Swagger
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.security import HttpBearer
 
-from config.problems import database_away, problem
-from config.strict_json import BodyRefused, StrictParser
+from config.problems import CONTENT_TYPE, Problem, database_away, problem
+from config.strict_json import BodyRefused, StrictParser, body_too_large, missing_body
 from inventory.api import router as inventory_router
 from orders import errors
 from orders.api import router as orders_router
@@ -29,23 +30,45 @@ class ClientToken(HttpBearer):
 
 
 class Api(NinjaAPI):
-    """Errors are documented as what they are: application/problem+json."""
+    """Documents the refusals too: an operation's own stand beside it, those that any may make stand here."""
 
     def get_openapi_schema(self, *args: Any, **kwargs: Any) -> Any:
-        schema = super().get_openapi_schema(*args, **kwargs)
+        schema: dict[str, Any] = super().get_openapi_schema(*args, **kwargs)
+        schema["components"]["schemas"]["Problem"] = Problem.model_json_schema()
         for operations in schema["paths"].values():
             for operation in operations.values():
-                for status, response in operation["responses"].items():
-                    content = response.get("content", {})
-                    if int(status) >= 400 and "application/json" in content:
-                        content["application/problem+json"] = content.pop("application/json")
+                operation["responses"] = _with_problems(operation)
         return schema
 
+
+def _with_problems(operation: dict[str, Any]) -> dict[str, Any]:
+    refusals = _ANY_REFUSES | (_BODY_REFUSES if "requestBody" in operation else {})
+    described = {str(status): {"description": text} for status, text in refusals.items()}
+    described |= {str(status): dict(response) for status, response in operation["responses"].items()}
+    for status, response in described.items():
+        if int(status) >= 400:
+            response["content"] = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return dict(sorted(described.items()))
+
+
+_ANY_REFUSES = {
+    401: "The token is missing or unknown",
+    422: "The request does not fit the schema",
+    503: "The database does not answer: repeat the request",
+}
+_BODY_REFUSES = {
+    400: "The body is missing, or no strict JSON",
+    411: "The body came in chunks, without Content-Length",
+    413: "The body has more than 64 KiB",
+    415: "The body is not application/json in UTF-8, or is compressed",
+}
 
 api = Api(
     title="Orders and stock",
     version="1.0.0",
     description="Every order that is answered with 201 has exactly one stock effect.",
+    # Its files are served from here; validatorUrl would show the schema to a site on the Internet.
+    docs=Swagger(settings={"validatorUrl": None}),
     auth=ClientToken(),
     parser=StrictParser(),
     urls_namespace="api",
@@ -64,42 +87,65 @@ _PROBLEMS: dict[type[Exception], tuple[int, str, str]] = {
 @api.exception_handler(errors.OrderError)
 def order_error(request: HttpRequest, error: errors.OrderError) -> HttpResponse:
     status, code, title = _PROBLEMS[type(error)]
-    return problem(status, code, title, " ".join((type(error).__doc__ or "").split()))
-
-
-@api.exception_handler(BodyRefused)
-def body_refused(request: HttpRequest, error: BodyRefused) -> HttpResponse:
-    return problem(error.status, error.code, "The body cannot be read", str(error))
+    headers = {"Retry-After": "1"} if isinstance(error, errors.RequestInFlight) else {}
+    return problem(status, code, title, " ".join((type(error).__doc__ or "").split()), headers=headers)
 
 
 @api.exception_handler(ValidationError)
 def invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
     first = error.errors[0]
-    place = [str(part) for part in first["loc"]]
-    detail = f"{'.'.join(place)}: {first['msg']}"
+    source, name, *place = [str(part) for part in first["loc"]]
     if any(e["loc"][:2] == ("header", "Idempotency-Key") for e in error.errors):
         return problem(
-            400, "idempotency-key-missing", "Idempotency-Key is missing or malformed",
-            "Send the header Idempotency-Key with 1 to 255 printable ASCII characters, a new one for each order.",
-        )  # fmt: skip
-    return problem(422, "invalid", "The request does not fit the schema", detail)
+            400,
+            "idempotency-key-missing",
+            "Idempotency-Key is missing or malformed",
+            "Send the header Idempotency-Key with 1 to 255 printable ASCII characters without spaces, "
+            "a new one for each order.",
+        )
+    if source == "body" and first["type"] == "missing" and not place:
+        return body_refused(missing_body(request))
+    # In the body, `name` is only what the function calls it.
+    where = ".".join(place) or "the body" if source == "body" else name
+    return problem(422, "invalid", "The request does not fit the schema", f"{where}: {first['msg']}.")
+
+
+@api.exception_handler(HttpError)
+def http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    # ninja raises what it reads a body with as this.
+    if isinstance(error.__cause__, BodyRefused):
+        return body_refused(error.__cause__)
+    return problem(error.status_code, "refused", "The request was refused", str(error))
+
+
+@api.exception_handler(RequestDataTooBig)
+def too_large(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
+    return body_refused(body_too_large())
+
+
+@api.exception_handler(UnreadablePostError)
+def broken_off(request: HttpRequest, error: UnreadablePostError) -> HttpResponse:
+    return body_refused(BodyRefused(400, "body-incomplete", "The connection ended before the body did."))
+
+
+def body_refused(refused: BodyRefused) -> HttpResponse:
+    return problem(refused.status, refused.code, "The body cannot be read", str(refused))
 
 
 @api.exception_handler(AuthenticationError)
 def unauthenticated(request: HttpRequest, error: AuthenticationError) -> HttpResponse:
     return problem(
-        401, "unauthenticated", "The token is missing or unknown",
+        401,
+        "unauthenticated",
+        "The token is missing or unknown",
         "Send Authorization: Bearer <token>; `manage.py create_api_client NAME` makes one.",
         headers={"WWW-Authenticate": "Bearer"},
-    )  # fmt: skip
+    )
 
 
-@api.exception_handler(HttpError)
-def http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
-    return problem(error.status_code, "refused", "The request was refused", str(error))
-
-
-@api.exception_handler(DatabaseError)
-def database_error(request: HttpRequest, error: DatabaseError) -> HttpResponse:
+@api.exception_handler(OperationalError)
+@api.exception_handler(InterfaceError)
+@api.exception_handler(InternalError)  # for example: this server is a standby now, and reads only
+def database_error(request: HttpRequest, error: Exception) -> HttpResponse:
     log.error("the database does not answer", error=str(error))
     return database_away()

@@ -23,6 +23,9 @@ def readyz(request: HttpRequest) -> HttpResponse:
         return database_away()
     if missing:
         return problem(
-            503, "not-migrated", "The database's schema is old", f"{len(missing)} missing: run `manage.py migrate`."
+            503,
+            "not-migrated",
+            "The database's schema is old",
+            f"{len(missing)} missing: run `manage.py migrate`.",
         )
     return JsonResponse({"status": "ok"})

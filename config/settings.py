@@ -30,6 +30,7 @@ INSTALLED_APPS = [
     "inventory",
 ]
 MIDDLEWARE = [
+    "config.problems.ProblemsBelowApi",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.middleware.RequestContext",

@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest
 from ninja.parser import Parser
 
@@ -20,34 +19,50 @@ class BodyRefused(Exception):
 
 
 class StrictParser(Parser):
-    """JSON in UTF-8, at most 64 KiB, no key twice, no NaN, nested no deeper than the parser goes."""
+    """JSON in UTF-8 of at most 64 KiB: no key twice, no NaN, no half of a character, no endless nesting.
+
+    It is asked only where there is a body: `missing_body` says what its absence means.
+    """
 
     def parse_body(self, request: HttpRequest) -> Any:
         if request.content_type != "application/json":
-            raise BodyRefused(415, "not-json", "send Content-Type: application/json")
+            raise BodyRefused(415, "not-json", "Send Content-Type: application/json.")
+        charset = (request.content_params or {}).get("charset", "utf-8")
+        if charset.lower() != "utf-8":
+            raise BodyRefused(415, "not-json", "JSON is UTF-8: leave the charset out of Content-Type.")
         if request.headers.get("Content-Encoding", "identity") != "identity":
-            raise BodyRefused(415, "encoded-body", "send the body without Content-Encoding")
-        return _loads(read_body(request))
+            raise BodyRefused(415, "encoded-body", "Send the body as it is, without Content-Encoding.")
+        if len(request.body) > MAX_BODY_BYTES:
+            raise body_too_large()
+        return _loads(request.body)
 
 
-def read_body(request: HttpRequest) -> bytes:
-    """The body's bytes. Raises BodyRefused above 64 KiB."""
-    try:
-        body = request.body
-    except RequestDataTooBig:
-        raise BodyRefused(413, "body-too-large", f"the body may have {MAX_BODY_BYTES} bytes") from None
-    if len(body) > MAX_BODY_BYTES:
-        raise BodyRefused(413, "body-too-large", f"the body may have {MAX_BODY_BYTES} bytes")
-    return body
+def body_too_large() -> BodyRefused:
+    detail = f"The body may have {MAX_BODY_BYTES} bytes. Place several orders."
+    return BodyRefused(413, "body-too-large", detail)
+
+
+def missing_body(request: HttpRequest) -> BodyRefused:
+    """Why an operation that needs a body found none."""
+    if "Transfer-Encoding" in request.headers:
+        return BodyRefused(411, "length-required", "Send the body with Content-Length, not in chunks.")
+    return BodyRefused(400, "body-missing", "Send a JSON object, as /api/docs describes it.")
 
 
 def _loads(body: bytes) -> Any:
     try:
-        return json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_refuse_constant)
+        text = body.decode()
+        found = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+        if "\\u" in text:
+            # Half of a surrogate pair is no character, and cannot be stored or passed on.
+            json.dumps(found, ensure_ascii=False).encode()
     except UnicodeDecodeError:
-        raise BodyRefused(400, "malformed-json", "the body is not UTF-8") from None
+        raise BodyRefused(400, "malformed-json", "The body is not UTF-8.") from None
+    except UnicodeEncodeError:
+        raise BodyRefused(400, "malformed-json", "The body has half of a surrogate pair.") from None
     except (ValueError, RecursionError) as error:
-        raise BodyRefused(400, "malformed-json", f"the body is not strict JSON: {error}") from None
+        raise BodyRefused(400, "malformed-json", f"The body is not strict JSON: {error}.") from None
+    return found
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -17,5 +17,3 @@ urlpatterns = [
     path("livez", livez),
     path("readyz", readyz),
 ]
-handler404 = "config.problems.not_found"
-handler500 = "config.problems.server_error"

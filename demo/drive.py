@@ -11,12 +11,18 @@ import os
 import secrets
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import django
 import httpx
 
 from demo.load import Load, LoadFailed
+
+if TYPE_CHECKING:
+    from demo.proof import Proof
+    from devservices import Stack
 
 READY_SECONDS = 90.0
 
@@ -35,8 +41,9 @@ def main() -> int:
     token = os.environ.get("API_TOKEN") or secrets.token_urlsafe(32)
     prepare.prepare(token=token, admin_password=os.environ.get("ADMIN_PASSWORD"))
     _say("tables, topics, stock and credentials are made")
-    _wait_for_web(os.environ["API_URL"])
-    admin, since = admin_client(), proof.database_now()
+    admin = admin_client()
+    _wait_until_ready(os.environ["API_URL"], lambda: proof.flow_is_ready(admin))
+    since = proof.database_now()
 
     def at_half() -> None:
         for told in faults.kill_three(admin, stack) if stack and not arguments.no_faults else ():
@@ -59,7 +66,7 @@ def main() -> int:
         faults.wait_until_all_run(stack)
     if not final:
         _say(f"after {arguments.deadline:.0f} s something is still not final")
-    result = proof.prove(admin, answered=sent.order_ids, since=since)
+    result = proof.prove(answered=sent.order_ids, since=since)
     _print_proof(result, as_json=arguments.format == "json")
     return 0 if result.holds else 1
 
@@ -76,17 +83,19 @@ def _start_application() -> "Stack":
     return stack
 
 
-def _wait_for_web(api_url: str) -> None:
+def _wait_until_ready(api_url: str, flow_is_ready: Callable[[], bool]) -> None:
     deadline = time.monotonic() + READY_SECONDS
-    while True:
-        try:
-            if httpx.get(f"{api_url}/readyz", timeout=5).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
+    while not (_answers(f"{api_url}/readyz") and flow_is_ready()):
         if time.monotonic() > deadline:
-            sys.exit(f"demo: {api_url}/readyz is not ready after {READY_SECONDS:.0f} s; see `make logs`")
+            sys.exit(f"demo: {api_url}, relay and consumers are not ready after {READY_SECONDS:.0f} s; see the logs")
         time.sleep(0.2)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 class _Countdown:

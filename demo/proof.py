@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import ConsumerGroupState, KafkaException
 from confluent_kafka.admin import AdminClient
 from django.db import Error as DatabaseError
 from django.db import connection
 
+from messaging.models import RelayShard
 from messaging.prove.audit import audit
+from messaging.registry import subscriptions
 from orders.models import Order
 
 
@@ -60,6 +62,16 @@ def database_now() -> datetime:
         return now
 
 
+def flow_is_ready(admin: AdminClient) -> bool:
+    """Whether a relay holds the queue and every consumer has a member with its partitions."""
+    try:
+        groups = admin.describe_consumer_groups([declared.consumer for declared in subscriptions()])
+        stable = all(group.result(10).state == ConsumerGroupState.STABLE for group in groups.values())
+    except KafkaException:
+        return False
+    return stable and RelayShard.objects.exclude(owner="").exists()
+
+
 def wait_until_final(*, since: datetime, seconds: float, progress: Callable[[int], None]) -> bool:
     """Wait until every order is final and nothing is pending. False when the deadline passed first."""
     deadline = time.monotonic() + seconds
@@ -73,12 +85,12 @@ def wait_until_final(*, since: datetime, seconds: float, progress: Callable[[int
         time.sleep(0.2)
 
 
-def prove(admin: AdminClient, *, answered: set[str], since: datetime) -> Proof:
+def prove(*, answered: set[str], since: datetime) -> Proof:
     """Audit everything, the log included. A server that is just coming back is waited for."""
     deadline = time.monotonic() + 60
     while True:
         try:
-            report = audit(admin, deep=True).as_json()
+            report = audit(deep=True).as_json()
             break
         except (KafkaException, DatabaseError):
             if time.monotonic() > deadline:

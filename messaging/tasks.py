@@ -10,7 +10,6 @@ from django.db import Error as DatabaseError
 from messaging.produce.relay import SHIFT_SECONDS, Relay
 from messaging.prove.audit import audit as run_audit
 from messaging.store.guard import refuse_unsafe
-from messaging.store.kafka import admin_client
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +35,7 @@ def relay() -> None:
 def audit() -> None:
     """Log the audit's report, as an error while anything is missing."""
     try:
-        report = run_audit(admin_client())
+        report = run_audit()
     except (DatabaseError, KafkaException) as error:
         log.warning("the audit could not read everything, the next one will", error=str(error))
         return

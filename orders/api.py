@@ -4,8 +4,9 @@ import hashlib
 from typing import Annotated, Any
 from uuid import UUID
 
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from ninja import Header, Query, Router, Schema
+from ninja import Header, Query, Router, Schema, Status
 from pydantic import ConfigDict, Field, StringConstraints, field_validator
 
 from orders import messages, services
@@ -13,6 +14,9 @@ from orders.errors import NoSuchOrder
 from orders.models import ApiClient, Order
 
 router = Router()
+
+# The first page comes after the greatest UUID (RFC 9562, section 5.10).
+MAX_UUID = UUID(int=2**128 - 1)
 
 Sku = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Key = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,255}$")]
@@ -45,10 +49,10 @@ class LineOut(Schema):
 
 class OrderOut(Schema):
     id: UUID
-    status: str
+    status: Order.Status
     lines: list[LineOut]
-    rejection_reason: str = ""
-    cancel_requested: bool = False
+    rejection_reason: str
+    cancel_requested: bool
 
 
 class OrderPage(Schema):
@@ -58,7 +62,29 @@ class OrderPage(Schema):
     next: UUID | None
 
 
-@router.post("", response={201: OrderOut}, summary="Place an order")
+_NO_SUCH_ORDER = {404: {"description": "The client has no order with this id"}}
+
+
+@router.post(
+    "",
+    response={201: OrderOut},
+    summary="Place an order",
+    openapi_extra={
+        "responses": {
+            201: {
+                "headers": {
+                    "Idempotent-Replayed": {
+                        "description": "`true`: an earlier request with this key placed the order",
+                        "schema": {"const": "true"},
+                    }
+                }
+            },
+            400: {"description": "The Idempotency-Key or the body is missing or malformed"},
+            409: {"description": "A request with this Idempotency-Key is in flight: repeat it"},
+            422: {"description": "The body does not fit, or the key was used with another body"},
+        }
+    },
+)
 def place_order(
     request: HttpRequest, order: OrderIn, idempotency_key: Annotated[Key, Header(alias="Idempotency-Key")]
 ) -> HttpResponse:
@@ -74,7 +100,9 @@ def place_order(
     return response
 
 
-@router.get("/{uuid:order_id}", response=OrderOut, summary="One order")
+@router.get(
+    "/{order_id}", response=OrderOut, summary="One order", openapi_extra={"responses": _NO_SUCH_ORDER}
+)
 def get_order(request: HttpRequest, order_id: UUID) -> dict[str, Any]:
     order = _orders_of(request).filter(pk=order_id).first()
     if order is None:
@@ -84,20 +112,27 @@ def get_order(request: HttpRequest, order_id: UUID) -> dict[str, Any]:
 
 @router.get("", response=OrderPage, summary="The client's orders, newest first")
 def list_orders(
-    request: HttpRequest, after: UUID | None = None, limit: Annotated[int, Query(ge=1, le=200)] = 50
+    request: HttpRequest, after: UUID = MAX_UUID, limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> dict[str, Any]:
-    orders = _orders_of(request).order_by("-id")
-    if after is not None:
-        orders = orders.filter(pk__lt=after)
-    page = list(orders[: limit + 1])
+    page = list(_orders_of(request).filter(pk__lt=after).order_by("-id")[: limit + 1])
     items = page[:limit]
-    return {"items": [_order_out(order) for order in items], "next": items[-1].pk if len(page) > limit else None}
+    return {
+        "items": [_order_out(order) for order in items],
+        "next": items[-1].pk if len(page) > limit else None,
+    }
 
 
-@router.post("/{uuid:order_id}/cancel", response={202: OrderOut}, summary="Ask to cancel an order")
-def cancel_order(request: HttpRequest, order_id: UUID) -> tuple[int, dict[str, Any]]:
+@router.post(
+    "/{order_id}/cancel",
+    response={202: OrderOut},
+    summary="Ask to cancel an order",
+    openapi_extra={
+        "responses": _NO_SUCH_ORDER | {409: {"description": "The order was rejected: nothing to cancel"}}
+    },
+)
+def cancel_order(request: HttpRequest, order_id: UUID) -> Status[dict[str, Any]]:
     order = services.cancel_order(client_id=_client(request).pk, order_id=order_id)
-    return 202, _order_out(order)
+    return Status(202, _order_out(order))
 
 
 def _client(request: HttpRequest) -> ApiClient:
@@ -105,7 +140,7 @@ def _client(request: HttpRequest) -> ApiClient:
     return client
 
 
-def _orders_of(request: HttpRequest) -> Any:
+def _orders_of(request: HttpRequest) -> QuerySet[Order]:
     return Order.objects.filter(client=_client(request)).prefetch_related("lines")
 
 

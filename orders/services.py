@@ -81,7 +81,7 @@ def _claim_key(client_id: int, key: str, body_sha256: str, order_id: UUID, answe
             """,
             {"client": client_id, "key": key, "digest": body_sha256, "order": order_id, "answer": answer},
         )
-        return cursor.rowcount == 1
+        return bool(cursor.rowcount == 1)
 
 
 def _stored_answer(client_id: int, key: str, body_sha256: str) -> str:
@@ -99,5 +99,7 @@ def _answer(order_id: UUID, lines: Sequence[Line]) -> str:
             "id": str(order_id),
             "status": Order.Status.PENDING.value,
             "lines": [{"sku": line.sku, "quantity": line.quantity} for line in lines],
+            "rejection_reason": "",
+            "cancel_requested": False,
         }
     )

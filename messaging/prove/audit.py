@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
 
-from confluent_kafka.admin import AdminClient
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils.module_loading import import_string
@@ -64,12 +63,12 @@ class Report:
         return {**domain, **counts, "ids": ids}
 
 
-def audit(admin: AdminClient, *, deep: bool = False) -> Report:
+def audit(*, deep: bool = False) -> Report:
     """Compare everything. `deep` also reads the whole log and compares ids and sha256.
 
     Raises KafkaException and OperationalError: what cannot be read is not called proven.
     """
-    offsets = {sub.consumer: committed_offsets(admin, sub.consumer) for sub in subscriptions()}
+    offsets = {sub.consumer: committed_offsets(sub) for sub in subscriptions()}
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")

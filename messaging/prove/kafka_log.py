@@ -1,23 +1,16 @@
 """What Kafka really holds: the groups' offsets, the partitions' bounds, and the records themselves."""
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from messaging.envelope import Record, claimed_id, sha256
+from messaging.registry import Subscription
 from messaging.store.kafka import consumer_settings
 
-COORDINATOR_SECONDS = 30
-
-_COORDINATOR_MOVES = {
-    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-    KafkaError.COORDINATOR_NOT_AVAILABLE,
-    KafkaError.NOT_COORDINATOR,
-}
+COORDINATOR_SECONDS = 30  # the group's coordinator moves when a broker dies, and needs a moment
 
 Place = tuple[str, int]  # topic and partition
 
@@ -31,20 +24,22 @@ class LogEntry:
     payload_sha256: str
 
 
-def committed_offsets(admin: AdminClient, group: str) -> dict[Place, int]:
-    """The next offset that each partition's consumer will read. Raises KafkaException."""
-    deadline = time.monotonic() + COORDINATOR_SECONDS
-    while True:
-        futures = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)], request_timeout=15)
-        try:
-            answer = futures[group].result(20)
-            break
-        except KafkaException as error:
-            # The group's coordinator moves when a broker dies, and needs a moment to load.
-            if time.monotonic() > deadline or error.args[0].code() not in _COORDINATOR_MOVES:
-                raise
-            time.sleep(0.5)
-    return {(part.topic, part.partition): part.offset for part in answer.topic_partitions or [] if part.offset >= 0}
+def committed_offsets(subscription: Subscription) -> dict[Place, int]:
+    """The next offset that the consumer will read of each partition. Raises KafkaException."""
+    # Not by AdminClient.list_consumer_group_offsets: when the group's coordinator has just died,
+    # librdkafka 2.16.1 ends the process with SIGSEGV. This asks the same and joins no group.
+    consumer = Consumer(consumer_settings(subscription.consumer))
+    try:
+        places = _partitions(consumer, subscription.topics)
+        parts = consumer.committed([TopicPartition(*place) for place in places], timeout=COORDINATOR_SECONDS)
+    finally:
+        consumer.close()
+    return {(part.topic, part.partition): part.offset for part in parts if part.offset >= 0}
+
+
+def _partitions(consumer: Consumer, topics: Sequence[str]) -> list[Place]:
+    metadata = consumer.list_topics(timeout=15).topics
+    return [(topic, part) for topic in topics if topic in metadata for part in sorted(metadata[topic].partitions)]
 
 
 class LogReader:
@@ -62,8 +57,7 @@ class LogReader:
 
     def partitions(self, topics: Sequence[str]) -> list[Place]:
         """Every partition of these topics. A topic that does not exist has none."""
-        metadata = self._consumer.list_topics(timeout=15).topics
-        return [(topic, part) for topic in topics if topic in metadata for part in sorted(metadata[topic].partitions)]
+        return _partitions(self._consumer, topics)
 
     def bounds(self, place: Place) -> tuple[int, int]:
         """The first offset that is there, and the one after the last. Raises KafkaException."""
@@ -77,14 +71,17 @@ class LogReader:
             return
         self._consumer.assign([TopicPartition(*place, low)])
         while True:
-            for message in self._consumer.consume(1000, 5.0):
+            first = self._consumer.poll(1.0)
+            # `consume(n, t)` would wait out its time: with 0 it takes what is there already.
+            for message in [first, *self._consumer.consume(1000, 0)] if first else []:
                 error = message.error()
-                if error is not None:
-                    if error.code() == KafkaError._PARTITION_EOF:
-                        self._consumer.unassign()
-                        return
+                if error is None:
+                    yield _entry(message)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    self._consumer.unassign()
+                    return
+                elif not error.retriable():
                     raise KafkaException(error)
-                yield _entry(message)
 
 
 def _entry(message: Message) -> LogEntry:

@@ -2,8 +2,6 @@
 
 import json
 
-from confluent_kafka.admin import AdminClient
-
 from inventory.models import StockItem, StockMovement
 from messaging.prove.audit import audit
 from orders.models import Order
@@ -52,14 +50,14 @@ class TestAnOrder:
 
 
 class TestTheProof:
-    def test_adds_up_over_database_log_and_ledger(self, flow: Flow, kafka: AdminClient) -> None:
+    def test_adds_up_over_database_log_and_ledger(self, flow: Flow) -> None:
         item = StockItemFactory(initial=5)
         for _ in range(10):
             place(LineFactory(sku=item.sku, quantity=1))
 
         flow.settle_everything()
 
-        report = audit(kafka, deep=True).as_json()
+        report = audit(deep=True).as_json()
         assert report["accepted"] == report["final"] == 10
         assert (report["confirmed"], report["rejected"]) == (5, 5)
         assert report["written"] == report["acknowledged"] == report["in_log"] == report["applied"] == 20

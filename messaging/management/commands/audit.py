@@ -8,7 +8,6 @@ from django.core.management.base import BaseCommand, CommandError
 
 from messaging.management.arguments import add_format, as_json
 from messaging.prove.audit import audit
-from messaging.store.kafka import admin_client
 
 
 class Command(BaseCommand):
@@ -23,7 +22,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            report = audit(admin_client(), deep=options["deep"])
+            report = audit(deep=options["deep"])
         except KafkaException as error:
             raise CommandError(
                 f"Kafka does not answer, so nothing is proven: {error.args[0].str()}. Run `python manage.py doctor`."
