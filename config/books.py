@@ -3,6 +3,8 @@
 Only this package may look into orders and inventory together. Everything is read in the audit's snapshot.
 """
 
+from typing import Any
+
 from django.db import connection
 
 from messaging.prove.audit import DomainBooks
@@ -20,7 +22,7 @@ def account() -> DomainBooks:
     )
 
 
-def _rows(sql: str) -> list[dict[str, object]]:
+def _rows(sql: str) -> list[dict[str, Any]]:
     with connection.cursor() as cursor:
         cursor.execute(sql)
         names = [column.name for column in cursor.description]
@@ -75,7 +77,8 @@ _EXTRA = f"""
 """
 
 _STOCK = """
-    SELECT i.sku AS id, format('initial %s + ledger %s is not on hand %s', i.initial, coalesce(m.total, 0), i.on_hand) AS what
+    SELECT i.sku AS id,
+           format('initial %s + ledger %s is not on hand %s', i.initial, coalesce(m.total, 0), i.on_hand) AS what
     FROM inventory_stockitem i
     LEFT JOIN (SELECT sku, sum(quantity) AS total FROM inventory_stockmovement GROUP BY sku) AS m USING (sku)
     WHERE i.initial + coalesce(m.total, 0) <> i.on_hand OR i.on_hand < 0

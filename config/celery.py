@@ -35,14 +35,14 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 
 
-@signals.worker_shutting_down.connect
+@signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]  # Celery has no types
 def end_the_shift(**_: object) -> None:
     """On SIGTERM the relay's shift ends now, rather than when its time is up."""
-    from messaging.tasks import stopping
+    from messaging.tasks import stopping  # noqa: PLC0415  (after Django is set up)
 
     stopping.set()
 
 
-@signals.setup_logging.connect
+@signals.setup_logging.connect  # type: ignore[untyped-decorator]
 def keep_our_logging(**_: object) -> None:
     """Celery must not replace the logging that the settings configured."""

@@ -1,14 +1,19 @@
 """Which topics exist and who reads them: the wiring of the flow on one page."""
 
-from messaging.registry import Subscription, Topic
+from messaging.registry import KeyLink, Subscription, Topic
 
-MESSAGING_TOPICS = [
+TOPICS = [
     Topic(name="orders.events", partitions=6),
     Topic(name="inventory.events", partitions=6),
 ]
-MESSAGING_SUBSCRIPTIONS = [
+SUBSCRIPTIONS = [
     Subscription(consumer="inventory", topics=("orders.events",), handler="inventory.reservations.handle"),
     Subscription(consumer="orders", topics=("inventory.events",), handler="orders.replies.handle"),
 ]
 # What the audit asks the domain: its counts, and the ids that do not add up.
-MESSAGING_BOOKS = "config.books.account"
+BOOKS = "config.books.account"
+# Where the admin leads to from a message's key: it is an order's id.
+KEY_LINKS = [
+    KeyLink("order", "admin:orders_order_change"),
+    KeyLink("stock movements", "admin:inventory_stockmovement_changelist", by_search=True),
+]

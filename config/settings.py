@@ -3,11 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from config import registry
 from config.env import env, host_list, required, secret, url_of, word_list
 from config.logs import logging_settings
-from config.registry import MESSAGING_BOOKS as MESSAGING_BOOKS
-from config.registry import MESSAGING_SUBSCRIPTIONS as MESSAGING_SUBSCRIPTIONS
-from config.registry import MESSAGING_TOPICS as MESSAGING_TOPICS
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env.read_env(BASE_DIR / ".env")
@@ -109,14 +107,18 @@ DATABASES = {
     }
 }
 
+# --- Messaging: who reads what stands in config/registry.py ------------------------------------------
+MESSAGING_TOPICS = registry.TOPICS
+MESSAGING_SUBSCRIPTIONS = registry.SUBSCRIPTIONS
+MESSAGING_BOOKS = registry.BOOKS
+MESSAGING_KEY_LINKS = registry.KEY_LINKS
+
 # --- Kafka: the safe settings themselves stand in messaging/store/kafka.py -------------------------
 KAFKA_BOOTSTRAP_SERVERS = required(
     "KAFKA_BOOTSTRAP_SERVERS", example="kafka1:9092,kafka2:9092,kafka3:9092", parse=host_list
 )
 
 # --- Celery: wakes the relay up, and carries no data -------------------------------------------------
-CELERY_BROKER_URL = required(
-    "CELERY_BROKER_URL", example="redis://127.0.0.1:6379/0", parse=url_of("redis", "rediss")
-)
+CELERY_BROKER_URL = required("CELERY_BROKER_URL", example="redis://127.0.0.1:6379/0", parse=url_of("redis", "rediss"))
 # True lets relay and consumers start where `manage.py doctor` finds that messages can be lost.
 ALLOW_UNSAFE_CLUSTER = env.bool("ALLOW_UNSAFE_CLUSTER", default=False)

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 
 from demo import system
 from devservices import DevservicesError, Stack
@@ -58,9 +57,7 @@ def _prepare(stack: Stack, env: dict[str, str]) -> None:
         "import django, os; django.setup(); from demo.prepare import prepare; "
         "prepare(token=os.environ['API_TOKEN'], admin_password=os.environ['ADMIN_PASSWORD'])"
     )
-    subprocess.run(
-        [sys.executable, "-c", code], cwd=system.ROOT, env={**os.environ, **stack.env(), **env}, check=True
-    )
+    subprocess.run([sys.executable, "-c", code], cwd=system.ROOT, env={**os.environ, **stack.env(), **env}, check=True)
 
 
 def _status(arguments: argparse.Namespace, _: list[str]) -> int:
@@ -106,7 +103,11 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=command)
         return added
 
-    add("run", _run, "Start everything, drive orders, kill three processes, prove that nothing was lost, stop.")
+    add(
+        "run",
+        _run,
+        "Start everything, drive orders, kill three processes, prove that nothing was lost, stop.",
+    )
     add("up", _up, "Start everything and leave it running.")
     add("status", _status, "What runs: role, state, pid, port.").add_argument(
         "--format", choices=["text", "json"], default="text"

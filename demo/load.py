@@ -105,9 +105,7 @@ class Load:
             self._until_answered(client, sent, 202, f"/api/orders/{order_id}/cancel")
             sent.cancelled += 1
 
-    def _until_answered(
-        self, client: httpx.Client, sent: Sent, status: int, path: str, **request: object
-    ) -> str:
+    def _until_answered(self, client: httpx.Client, sent: Sent, status: int, path: str, **request: object) -> str:
         """POST until it is answered; repeating is safe, because the key or the order stays the same."""
         deadline = time.monotonic() + self.deadline_seconds
         while True:

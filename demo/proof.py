@@ -45,8 +45,14 @@ class Proof:
                 f" = applied once {r['applied']}",
                 r["written"] == r["acknowledged"] == r["in_log"] == r["applied"],
             ),
-            (f"stock: initial + ledger = on hand for every SKU, {r['stock_mismatches']} differ", not r["stock_mismatches"]),
-            (f"orders answered with 201 and not in the database: {len(self.unknown_ids)}", not self.unknown_ids),
+            (
+                f"stock: initial + ledger = on hand for every SKU, {r['stock_mismatches']} differ",
+                not r["stock_mismatches"],
+            ),
+            (
+                f"orders answered with 201 and not in the database: {len(self.unknown_ids)}",
+                not self.unknown_ids,
+            ),
         ]
 
     @property

@@ -89,14 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(
-        name: str, run: Callable[[argparse.Namespace], int], text: str
-    ) -> argparse.ArgumentParser:
+    def add(name: str, run: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=run)
-        command.add_argument(
-            "--folder", type=Path, default=DEFAULT_FOLDER, help="the stack's folder (%(default)s)"
-        )
+        command.add_argument("--folder", type=Path, default=DEFAULT_FOLDER, help="the stack's folder (%(default)s)")
         return command
 
     add("up", _up, "Start the servers and wait until they answer. Harmless when they run.")
@@ -106,12 +102,8 @@ def _parser() -> argparse.ArgumentParser:
     down = add("down", _down, "Stop everything, also what a crash left behind. Keeps the data.")
     down.add_argument("--remove", action="store_true", help="delete the folder and its data too")
     down.add_argument("--all", action="store_true", help="every stack below var/")
-    execute = add(
-        "exec", _exec, "Bring the servers up, run COMMAND with their addresses, stop everything."
-    )
-    execute.add_argument(
-        "--ephemeral", action="store_true", help="in a fresh folder below var/, deleted at the end"
-    )
+    execute = add("exec", _exec, "Bring the servers up, run COMMAND with their addresses, stop everything.")
+    execute.add_argument("--ephemeral", action="store_true", help="in a fresh folder below var/, deleted at the end")
     execute.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND ...")
     return parser
 

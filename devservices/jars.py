@@ -45,9 +45,7 @@ def _ensure_jar(cache: Path, locked: Mapping[str, str]) -> Path:
 def _download(jar: Path, locked: Mapping[str, str]) -> None:
     # Into a folder of its own, then moved: an interrupted or concurrent download leaves nothing.
     with tempfile.TemporaryDirectory(dir=jar.parent, prefix=".download-") as scratch:
-        project = MavenContext(repo_cache=Path(scratch), timeout=60).project(
-            locked["groupId"], locked["artifactId"]
-        )
+        project = MavenContext(repo_cache=Path(scratch), timeout=60).project(locked["groupId"], locked["artifactId"])
         try:
             downloaded = project.at_version(locked["version"]).artifact().resolve()
         except Exception as error:

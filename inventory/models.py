@@ -47,8 +47,7 @@ class StockMovement(models.Model):
                 name="inventory_stockmovement_direction",
             ),
             CheckConstraint(
-                condition=Q(kind="adjust", order_id__isnull=True)
-                | (~Q(kind="adjust") & Q(order_id__isnull=False)),
+                condition=Q(kind="adjust", order_id__isnull=True) | (~Q(kind="adjust") & Q(order_id__isnull=False)),
                 name="inventory_stockmovement_of_order",
             ),
         ]

@@ -77,7 +77,8 @@ def _lock_stock(skus: Iterable[str]) -> dict[str, int]:
     """What is on hand of each SKU, locked. In sorted order, so that two batches cannot lock each other out."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT sku, on_hand FROM inventory_stockitem WHERE sku = ANY(%s) ORDER BY sku FOR UPDATE", [sorted(skus)]
+            "SELECT sku, on_hand FROM inventory_stockitem WHERE sku = ANY(%s) ORDER BY sku FOR UPDATE",
+            [sorted(skus)],
         )
         return dict(cursor.fetchall())
 

@@ -14,16 +14,21 @@ _CONSUMER = {"enable.auto.commit": False, "enable.auto.offset.store": False, "ch
 @register
 def check_client_settings(**_: Any) -> list[Error]:
     """The effective client settings must be the ones that lose nothing."""
-    effective = {"producer": (producer_settings(), _PRODUCER, "E001"), "consumer": (consumer_settings("x"), _CONSUMER, "E002")}
+    return [
+        *_unsafe("producer", producer_settings(), _PRODUCER, "messaging.E001"),
+        *_unsafe("consumer", consumer_settings("any"), _CONSUMER, "messaging.E002"),
+    ]
+
+
+def _unsafe(role: str, effective: dict[str, Any], needed: dict[str, Any], code: str) -> list[Error]:
     return [
         Error(
-            f"the {role}'s setting {name} is {settings.get(name)!r}, and messages can be lost",
+            f"the {role}'s setting {name} is {effective.get(name)!r}, and messages can be lost",
             hint=f"Set it to {wanted!r} in messaging/store/kafka.py.",
-            id=f"messaging.{code}",
+            id=code,
         )
-        for role, (settings, needed, code) in effective.items()
         for name, wanted in needed.items()
-        if settings.get(name) != wanted
+        if effective.get(name) != wanted
     ]
 
 

@@ -36,6 +36,16 @@ class Subscription:
         return handler
 
 
+@dataclass(frozen=True)
+class KeyLink:
+    """A page of the admin about a message's key, named by its URL so that nobody imports anybody: the
+    page of the row with this key, or the list that finds the key by its search."""
+
+    label: str
+    url_name: str
+    by_search: bool = False
+
+
 def topics() -> list[Topic]:
     declared: list[Topic] = settings.MESSAGING_TOPICS
     return declared
@@ -43,6 +53,11 @@ def topics() -> list[Topic]:
 
 def subscriptions() -> list[Subscription]:
     declared: list[Subscription] = settings.MESSAGING_SUBSCRIPTIONS
+    return declared
+
+
+def key_links() -> list[KeyLink]:
+    declared: list[KeyLink] = settings.MESSAGING_KEY_LINKS
     return declared
 
 

@@ -17,7 +17,7 @@ stopping = threading.Event()
 _local = threading.local()
 
 
-@shared_task(name="messaging.tasks.relay")
+@shared_task(name="messaging.tasks.relay")  # type: ignore[untyped-decorator]  # Celery has no types
 def relay() -> None:
     """Work one shift, unless other relays hold every shard; then call the next one up."""
     try:
@@ -31,7 +31,7 @@ def relay() -> None:
         relay.apply_async(expires=5)
 
 
-@shared_task(name="messaging.tasks.audit")
+@shared_task(name="messaging.tasks.audit")  # type: ignore[untyped-decorator]
 def audit() -> None:
     """Log the audit's report, as an error while anything is missing."""
     try:

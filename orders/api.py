@@ -100,9 +100,7 @@ def place_order(
     return response
 
 
-@router.get(
-    "/{order_id}", response=OrderOut, summary="One order", openapi_extra={"responses": _NO_SUCH_ORDER}
-)
+@router.get("/{order_id}", response=OrderOut, summary="One order", openapi_extra={"responses": _NO_SUCH_ORDER})
 def get_order(request: HttpRequest, order_id: UUID) -> dict[str, Any]:
     order = _orders_of(request).filter(pk=order_id).first()
     if order is None:
@@ -126,9 +124,7 @@ def list_orders(
     "/{order_id}/cancel",
     response={202: OrderOut},
     summary="Ask to cancel an order",
-    openapi_extra={
-        "responses": _NO_SUCH_ORDER | {409: {"description": "The order was rejected: nothing to cancel"}}
-    },
+    openapi_extra={"responses": _NO_SUCH_ORDER | {409: {"description": "The order was rejected: nothing to cancel"}}},
 )
 def cancel_order(request: HttpRequest, order_id: UUID) -> Status[dict[str, Any]]:
     order = services.cancel_order(client_id=_client(request).pk, order_id=order_id)

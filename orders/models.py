@@ -46,7 +46,8 @@ class Order(models.Model):
         indexes = [models.Index(fields=["client", "-id"], name="orders_order_of_client")]
         constraints = [
             CheckConstraint(
-                condition=Q(status__in=["pending", "confirmed", "rejected", "cancelled"]), name="orders_order_status"
+                condition=Q(status__in=["pending", "confirmed", "rejected", "cancelled"]),
+                name="orders_order_status",
             ),
             CheckConstraint(
                 condition=~Q(status="cancelled") | Q(cancel_requested_at__isnull=False),
@@ -73,7 +74,7 @@ class OrderLine(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.quantity} × {self.sku}"
+        return f"{self.quantity} of {self.sku}"
 
 
 class IdempotencyKey(models.Model):

@@ -42,9 +42,7 @@ def place_order(*, client_id: int, idempotency_key: str, body_sha256: str, lines
         OrderLine.objects.bulk_create(
             [OrderLine(order_id=order_id, sku=line.sku, quantity=line.quantity) for line in lines]
         )
-        outbox.append(
-            OrderPlaced(order_id=order_id, lines=list(lines)), partition_key=str(order_id), sequence=1
-        )
+        outbox.append(OrderPlaced(order_id=order_id, lines=list(lines)), partition_key=str(order_id), sequence=1)
     return Placed(answer, replayed=False)
 
 

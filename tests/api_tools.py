@@ -29,16 +29,13 @@ class Caller:
     def __init__(self, token: str | None = None) -> None:
         self.token = token or uuid.uuid4().hex
         self.row: ApiClient = ApiClientFactory(token_sha256=hashlib.sha256(self.token.encode()).hexdigest())
-        self._http = Client(raise_request_exception=False)
 
     def get(self, path: str, **query: Any) -> HttpResponse:
-        return self._http.get(path, query, headers=self.authorization)
+        return _http().get(path, query, headers=self.authorization)
 
     def place(self, body: Any = ONE_LINE, *, key: str | None = None) -> HttpResponse:
         """POST /api/orders with a new idempotency key, or with this one."""
-        return self.post(
-            "/api/orders", json.dumps(body), headers={"Idempotency-Key": key or uuid.uuid4().hex}
-        )
+        return self.post("/api/orders", json.dumps(body), headers={"Idempotency-Key": key or uuid.uuid4().hex})
 
     def cancel(self, order_id: object) -> HttpResponse:
         return self.post(f"/api/orders/{order_id}/cancel", "")
@@ -51,13 +48,17 @@ class Caller:
         content_type: str = "application/json",
         headers: dict[str, str] | None = None,
     ) -> HttpResponse:
-        return self._http.generic(
+        return _http().generic(
             "POST", path, body, content_type=content_type, headers=self.authorization | (headers or {})
         )
 
     @property
     def authorization(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
+
+
+def _http() -> Client:
+    return Client(raise_request_exception=False)
 
 
 def problem_of(response: HttpResponse) -> tuple[int, str]:
@@ -99,9 +100,7 @@ class Server:
         except (URLError, OSError):
             return False
 
-    def ask(
-        self, method: str, path: str, *headers: str, body: bytes = b""
-    ) -> tuple[int, dict[str, str], bytes]:
+    def ask(self, method: str, path: str, *headers: str, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
         """One request on a connection of its own, its header lines as they stand. Status, headers, body."""
         with self.request(method, path, *headers, body=body) as connection:
             return _parsed(_all_of(connection))

@@ -29,10 +29,9 @@ def kafka() -> AdminClient:
 
 
 @pytest.fixture
-def committed_db(transactional_db: None) -> Iterator[None]:
+def committed_db(transactional_db: None) -> None:
     """A database with real commits, emptied after the test, and the rows that migrations made."""
     RelayShard.objects.bulk_create([RelayShard(shard=n) for n in range(SHARDS)], ignore_conflicts=True)
-    yield
 
 
 @pytest.fixture

@@ -30,9 +30,7 @@ class Processes:
 
     def start(self, *command: str, **env: str) -> subprocess.Popen[bytes]:
         with (self.logs / f"{len(self._started)}.log").open("wb") as log:
-            process = subprocess.Popen(
-                command, cwd=ROOT, env=environment() | env, stdout=log, stderr=subprocess.STDOUT
-            )
+            process = subprocess.Popen(command, cwd=ROOT, env=environment() | env, stdout=log, stderr=subprocess.STDOUT)
         self._started.append(process)
         return process
 

@@ -6,39 +6,84 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='StockItem',
+            name="StockItem",
             fields=[
-                ('sku', models.CharField(max_length=64, primary_key=True, serialize=False)),
-                ('initial', models.PositiveIntegerField(help_text='on hand when the SKU was made')),
-                ('on_hand', models.IntegerField()),
-                ('version', models.PositiveIntegerField(default=0, help_text='for optimistic locking of manual adjustments')),
+                ("sku", models.CharField(max_length=64, primary_key=True, serialize=False)),
+                ("initial", models.PositiveIntegerField(help_text="on hand when the SKU was made")),
+                ("on_hand", models.IntegerField()),
+                (
+                    "version",
+                    models.PositiveIntegerField(default=0, help_text="for optimistic locking of manual adjustments"),
+                ),
             ],
             options={
-                'db_table': 'inventory_stockitem',
-                'constraints': [models.CheckConstraint(condition=models.Q(('on_hand__gte', 0)), name='inventory_stockitem_not_negative')],
+                "db_table": "inventory_stockitem",
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(("on_hand__gte", 0)), name="inventory_stockitem_not_negative"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='StockMovement',
+            name="StockMovement",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('order_id', models.UUIDField(help_text='empty for an adjustment by hand', null=True)),
-                ('kind', models.CharField(choices=[('reserve', 'reserved for an order'), ('release', 'put back by a cancellation'), ('adjust', 'counted by hand')], max_length=16)),
-                ('quantity', models.IntegerField()),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('item', models.ForeignKey(db_column='sku', on_delete=django.db.models.deletion.PROTECT, related_name='movements', to='inventory.stockitem')),
+                (
+                    "id",
+                    models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID"),
+                ),
+                ("order_id", models.UUIDField(help_text="empty for an adjustment by hand", null=True)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("reserve", "reserved for an order"),
+                            ("release", "put back by a cancellation"),
+                            ("adjust", "counted by hand"),
+                        ],
+                        max_length=16,
+                    ),
+                ),
+                ("quantity", models.IntegerField()),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "item",
+                    models.ForeignKey(
+                        db_column="sku",
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="movements",
+                        to="inventory.stockitem",
+                    ),
+                ),
             ],
             options={
-                'db_table': 'inventory_stockmovement',
-                'constraints': [models.UniqueConstraint(fields=('order_id', 'item', 'kind'), name='inventory_stockmovement_once'), models.CheckConstraint(condition=models.Q(models.Q(('kind', 'reserve'), ('quantity__lt', 0)), models.Q(('kind', 'release'), ('quantity__gt', 0)), models.Q(('kind', 'adjust'), models.Q(('quantity', 0), _negated=True)), _connector='OR'), name='inventory_stockmovement_direction'), models.CheckConstraint(condition=models.Q(models.Q(('kind', 'adjust'), ('order_id__isnull', True)), models.Q(models.Q(('kind', 'adjust'), _negated=True), ('order_id__isnull', False)), _connector='OR'), name='inventory_stockmovement_of_order')],
+                "db_table": "inventory_stockmovement",
+                "constraints": [
+                    models.UniqueConstraint(fields=("order_id", "item", "kind"), name="inventory_stockmovement_once"),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("kind", "reserve"), ("quantity__lt", 0)),
+                            models.Q(("kind", "release"), ("quantity__gt", 0)),
+                            models.Q(("kind", "adjust"), models.Q(("quantity", 0), _negated=True)),
+                            _connector="OR",
+                        ),
+                        name="inventory_stockmovement_direction",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("kind", "adjust"), ("order_id__isnull", True)),
+                            models.Q(models.Q(("kind", "adjust"), _negated=True), ("order_id__isnull", False)),
+                            _connector="OR",
+                        ),
+                        name="inventory_stockmovement_of_order",
+                    ),
+                ],
             },
         ),
     ]

@@ -86,7 +86,13 @@ def _handle_alone(subscription: Subscription, record: Record) -> None:
         fault = fault_of_message(error)
         if fault is None:
             raise
-        log.error("dead letter", topic=record.topic, partition=record.partition, offset=record.offset, reason=fault.reason)
+        log.error(
+            "dead letter",
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            reason=fault.reason,
+        )
         with transaction.atomic():
             batch.bury(subscription, record, reason=fault.reason, detail=fault.detail)
 

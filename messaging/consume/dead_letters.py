@@ -1,6 +1,6 @@
 """What can never be handled is kept, as bytes, until an operator replays it. Nothing is skipped."""
 
-from uuid import UUID
+from typing import Any
 
 from django.db import connection
 
@@ -12,7 +12,7 @@ from messaging.models import DeadLetter
 
 def bury_unreadable(consumer: str, record: Record, *, reason: str, detail: str) -> None:
     """Keep a record that is no message of ours. It belongs to no stream, so nothing waits behind it."""
-    _insert(consumer, record, reason, detail, claimed_id(record), "")
+    _insert(consumer, record, [reason, detail, claimed_id(record), ""])
 
 
 def bury(consumer: str, delivery: Delivery, *, reason: str, detail: str) -> None:
@@ -22,10 +22,11 @@ def bury(consumer: str, delivery: Delivery, *, reason: str, detail: str) -> None
     """
     # An id that was reused belongs to the other message: this one goes by its offset alone.
     own_id = None if reason == DeadLetter.Reason.ID_CONFLICT else delivery.envelope.message_id
-    _insert(consumer, delivery.record, reason, detail, own_id, delivery.envelope.partition_key)
+    _insert(consumer, delivery.record, [reason, detail, own_id, delivery.envelope.partition_key])
 
 
-def _insert(consumer: str, record: Record, reason: str, detail: str, message_id: UUID | None, key: str) -> None:
+def _insert(consumer: str, record: Record, why: list[Any]) -> None:
+    reason, detail, message_id, key = why
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -34,13 +35,7 @@ def _insert(consumer: str, record: Record, reason: str, detail: str, message_id:
             VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             ON CONFLICT (consumer, topic, partition, "offset", fingerprint) DO NOTHING
             """,
-            [
-                consumer,
-                reason,
-                detail.replace("\x00", "\ufffd"),
-                message_id,
-                key,
-                fingerprint(record),
-                *raw_values(record),
-            ],
+            # Text refuses NUL, and a dead letter must always fit.
+            [consumer, reason, detail.replace("\x00", "\ufffd"), message_id, key]
+            + [fingerprint(record), *raw_values(record)],
         )

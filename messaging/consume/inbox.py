@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection
 
@@ -28,7 +29,8 @@ def take(consumer: str, deliveries: Sequence[Delivery]) -> Taken:
     with connection.cursor() as cursor:
         cursor.execute(_TAKE, {"consumer": consumer} | _columns(list(first.values())))
         new_ids = {message_id for (message_id,) in cursor.fetchall()}
-    new, seen = [], []
+    new: list[Delivery] = []
+    seen: list[Delivery] = []
     for delivery in deliveries:
         message_id = delivery.envelope.message_id
         is_new = message_id in new_ids and first[message_id] is delivery
@@ -64,7 +66,7 @@ def _absorb(consumer: str, seen: Sequence[Delivery]) -> list[Delivery]:
     return [delivery for delivery in seen if digests[delivery.envelope.message_id] != _digest(delivery)]
 
 
-def _columns(deliveries: Sequence[Delivery]) -> dict[str, object]:
+def _columns(deliveries: Sequence[Delivery]) -> dict[str, Any]:
     envelopes = [delivery.envelope for delivery in deliveries]
     records = [delivery.record for delivery in deliveries]
     return {

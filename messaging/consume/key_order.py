@@ -6,6 +6,7 @@ that comes early is parked. A dead letter does not advance its stream, so what f
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import connection
 
@@ -49,7 +50,7 @@ def admit(consumer: str, deliveries: Sequence[Delivery]) -> Admitted:
 def advance(consumer: str, applied: Sequence[Delivery]) -> list[Delivery]:
     """Note that these were applied, and take the parked messages whose turn has come."""
     last = {delivery.envelope.stream: delivery.envelope.sequence for delivery in applied}
-    columns = {
+    columns: dict[str, Any] = {
         "consumer": consumer,
         "sources": [source for source, _ in last],
         "keys": [key for _, key in last],

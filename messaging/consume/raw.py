@@ -9,7 +9,7 @@ from messaging.envelope import Record, sha256
 RAW_COLUMNS = 'topic, partition, "offset", key, value, headers'
 
 
-def raw_values(record: Record) -> tuple[object, ...]:
+def raw_values(record: Record) -> tuple[Any, ...]:
     """The values of RAW_COLUMNS."""
     return record.topic, record.partition, record.offset, record.key, record.value, _headers_json(record)
 
@@ -35,4 +35,6 @@ def fingerprint(record: Record) -> str:
 
 
 def _headers_json(record: Record) -> str:
-    return json.dumps([[name.replace("\x00", "\ufffd"), None if value is None else value.hex()] for name, value in record.headers])
+    return json.dumps(
+        [[name.replace("\x00", "\ufffd"), None if value is None else value.hex()] for name, value in record.headers]
+    )

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from messaging.envelope import Header, Record
+from messaging.envelope import Record
 from messaging.errors import FatalClientError
 from messaging.registry import Subscription
 from messaging.store.kafka import consumer_settings
+from messaging.store.records import record_of
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +26,10 @@ class Reader:
     def __init__(self, subscription: Subscription) -> None:
         self._consumer = Consumer(consumer_settings(subscription.consumer))
         self._consumer.subscribe(
-            list(subscription.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            list(subscription.topics),
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
         )
 
     def next_batch(self, timeout: float) -> list[Record]:
@@ -40,7 +44,7 @@ class Reader:
         messages = [first, *self._consumer.consume(BATCH - 1, 0)]
         mine = {(part.topic, part.partition) for part in self._consumer.assignment()}
         # A rebalance inside these two calls may have given a partition away.
-        return [_record(m) for m in messages if _is_record(m) and (m.topic(), m.partition()) in mine]
+        return [record_of(m) for m in messages if _is_record(m) and (m.topic(), m.partition()) in mine]
 
     def commit(self, records: Sequence[Record]) -> None:
         """Commit the offsets behind these records, and wait for the answer of each partition.
@@ -64,15 +68,17 @@ class Reader:
 
     def rewind(self, records: Sequence[Record], *, wait: float) -> None:
         """Go back to before these records and rest for `wait` seconds, without leaving the group."""
+        unhandled = list(records)
         self._consumer.pause(self._consumer.assignment())
         rested_at = time.monotonic() + wait
         while (rest := rested_at - time.monotonic()) > 0:
-            # Polling while paused keeps the membership alive and brings no record.
+            # Polling keeps the membership alive. It can bring a record all the same, of a partition
+            # that was assigned only now: that one must be read again too.
             message = self._consumer.poll(min(rest, 1.0))
-            if message is not None and message.error():
-                _raise_if_fatal(message.error())
+            if message is not None and _is_record(message):
+                unhandled.append(record_of(message))
         mine = self._consumer.assignment()
-        for part in _first_offsets(records):
+        for part in _first_offsets(unhandled):
             if any((part.topic, part.partition) == (m.topic, m.partition) for m in mine):
                 self._consumer.seek(part)
         self._consumer.resume(mine)
@@ -103,25 +109,11 @@ def _is_record(message: Message) -> bool:
 
 
 def _raise_if_fatal(error: KafkaError) -> None:
-    if error.fatal() or error.code() in (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_FAILED):
+    if error.fatal() or error.code() in (
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+    ):
         raise FatalClientError(error.str())
-
-
-def _record(message: Message) -> Record:
-    headers: list[Header] = [(name, _bytes(value)) for name, value in message.headers() or []]
-    return Record(
-        topic=message.topic() or "",
-        partition=message.partition() or 0,
-        offset=message.offset() or 0,
-        leader_epoch=message.leader_epoch(),
-        key=_bytes(message.key()),
-        value=_bytes(message.value()),
-        headers=tuple(headers),
-    )
-
-
-def _bytes(value: str | bytes | None) -> bytes | None:
-    return value.encode() if isinstance(value, str) else value
 
 
 def _next_offsets(records: Iterable[Record]) -> list[TopicPartition]:

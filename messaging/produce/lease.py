@@ -4,12 +4,10 @@ A lease avoids double work. Safety does not rest on it: a relay that outlives it
 publish a duplicate, which the inbox absorbs, and settle what really was acknowledged.
 """
 
-from datetime import timedelta
-
 from django.db import connection
 
 # A relay that was killed frees its shards after this long; a living one renews at every round.
-LEASE = timedelta(seconds=5)
+LEASE_SECONDS = 5
 
 
 def hold(owner: str) -> list[int]:
@@ -17,7 +15,7 @@ def hold(owner: str) -> list[int]:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            UPDATE relay_shard SET owner = %(owner)s, leased_until = clock_timestamp() + %(lease)s
+            UPDATE relay_shard SET owner = %(owner)s, leased_until = clock_timestamp() + %(lease)s * interval '1 second'
             WHERE shard IN (
                 SELECT shard FROM relay_shard
                 WHERE owner = %(owner)s OR leased_until <= clock_timestamp()
@@ -25,7 +23,7 @@ def hold(owner: str) -> list[int]:
             )
             RETURNING shard
             """,
-            {"owner": owner, "lease": LEASE},
+            {"owner": owner, "lease": LEASE_SECONDS},
         )
         return sorted(shard for (shard,) in cursor.fetchall())
 
@@ -33,6 +31,4 @@ def hold(owner: str) -> list[int]:
 def release(owner: str) -> None:
     """Let the owner's shards go at once, for the next relay."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE relay_shard SET owner = '', leased_until = clock_timestamp() WHERE owner = %s", [owner]
-        )
+        cursor.execute("UPDATE relay_shard SET owner = '', leased_until = clock_timestamp() WHERE owner = %s", [owner])

@@ -117,10 +117,10 @@ class Relay:
     def _publish(self, messages: Sequence[PendingMessage]) -> int:
         if messages and self._publisher is None:
             self._publisher = self._make_publisher()
-        for message in messages:
-            assert self._publisher is not None
-            self._flying[message.outbox_id] = message.envelope.stream
-            self._publisher.publish(message)
+        if self._publisher is not None:
+            for message in messages:
+                self._flying[message.outbox_id] = message.envelope.stream
+                self._publisher.publish(message)
         return len(messages)
 
     def _settle(self, wait: float) -> int:
@@ -131,8 +131,8 @@ class Relay:
             queue.settle(acknowledged)
         if refused:
             queue.park(refused)
-        for report in (*acknowledged, *refused):
-            self._flying.pop(report.outbox_id)
+        for outbox_id in [*(done.outbox_id for done in acknowledged), *(done.outbox_id for done in refused)]:
+            self._flying.pop(outbox_id)
         for outbox_id in unknown:
             self._retrying[outbox_id] = (self._flying.pop(outbox_id), time.monotonic() + RETRY_SECONDS)
         return len(acknowledged) + len(refused)

@@ -5,7 +5,6 @@ a consumer commits its database before its offset, so what stands behind an offs
 snapshot; a relay writes a receipt after the acknowledgement, so what has one must be in the log.
 """
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 from uuid import UUID
@@ -16,7 +15,6 @@ from django.utils.module_loading import import_string
 
 from messaging.prove.kafka_log import LogReader, Place, committed_offsets
 from messaging.registry import Subscription, subscriptions, topics
-
 
 Taking = tuple[UUID, str, int, int]  # message id, topic, partition, offset
 
@@ -77,7 +75,11 @@ def audit(*, deep: bool = False) -> Report:
         not_taken = {sub.consumer: _not_taken(sub) for sub in subscriptions()}
         strangers = _strangers()
     with LogReader() as log:
-        unreachable = [found for sub in subscriptions() for found in _unreachable(sub, not_taken[sub.consumer], offsets[sub.consumer], log)]
+        unreachable = [
+            found
+            for sub in subscriptions()
+            for found in _unreachable(sub, not_taken[sub.consumer], offsets[sub.consumer], log)
+        ]
         in_log, not_in_log = _compare_log(log) if deep else (None, [])
     return Report(
         domain=books.counts,
@@ -142,7 +144,8 @@ def _not_taken(subscription: Subscription) -> list[Taking]:
             """,
             {"topics": list(subscription.topics), "consumer": subscription.consumer},
         )
-        return cursor.fetchall()
+        rows: list[Taking] = cursor.fetchall()
+        return rows
 
 
 def _strangers() -> list[str]:
@@ -170,7 +173,9 @@ def _compare_log(log: LogReader) -> tuple[int, list[str]]:
                 confirmed += 1
                 del receipts[entry.offset]
         # What retention has removed cannot be compared any more.
-        wrong += [f"{id_} ({place[0]}[{place[1]}]@{at}: not in the log)" for at, (id_, _) in receipts.items() if at >= low]
+        wrong += [
+            f"{id_} ({place[0]}[{place[1]}]@{at}: not in the log)" for at, (id_, _) in receipts.items() if at >= low
+        ]
     return confirmed, wrong
 
 

@@ -6,9 +6,10 @@ from uuid import uuid4
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from messaging.envelope import Record, claimed_id, sha256
+from messaging.envelope import claimed_id, sha256
 from messaging.registry import Subscription
 from messaging.store.kafka import consumer_settings
+from messaging.store.records import record_of
 
 COORDINATOR_SECONDS = 30  # the group's coordinator moves when a broker dies, and needs a moment
 
@@ -85,5 +86,5 @@ class LogReader:
 
 
 def _entry(message: Message) -> LogEntry:
-    record = Record("", 0, message.offset() or 0, None, None, message.value() or b"", tuple(message.headers() or ()))
+    record = record_of(message)
     return LogEntry(record.offset, str(claimed_id(record)), sha256(record.value or b""))

@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 2.0
 
-_found_safe = False
+_safe = threading.Event()  # set once this process has found the servers safe
 
 
 def refuse_unsafe() -> None:
@@ -25,8 +25,7 @@ def refuse_unsafe() -> None:
     Raises UnsafeCluster with every finding, KafkaException or OperationalError when out of reach.
     The setting ALLOW_UNSAFE_CLUSTER turns the refusal into a warning.
     """
-    global _found_safe
-    if _found_safe:
+    if _safe.is_set():
         return
     findings = doctor.unsafe(doctor.examine(admin_client(), topics()))
     if findings and not settings.ALLOW_UNSAFE_CLUSTER:
@@ -36,14 +35,15 @@ def refuse_unsafe() -> None:
         )
     for finding in findings:
         log.warning("unsafe, started all the same", finding=finding.id, subject=finding.subject)
-    _found_safe = True
+    _safe.set()
 
 
 def wait_until_safe(stop: threading.Event) -> None:
     """`refuse_unsafe`, waiting out servers that do not answer yet. Raises UnsafeCluster."""
     while not stop.is_set():
         try:
-            return refuse_unsafe()
+            refuse_unsafe()
+            return
         except (KafkaException, DatabaseError) as error:
             log.warning("waiting for Kafka and the database", error=str(error))
             stop.wait(RETRY_SECONDS)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import structlog
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from messaging.registry import Topic
 

@@ -156,6 +156,13 @@ OPERATIONS = [
 ]
 
 
+class BrokenOff:
+    """What a server hands on when the client goes away in the middle of the body."""
+
+    def read(self, size: int = -1) -> bytes:
+        raise ConnectionResetError("gone")
+
+
 def named(cases: dict[str, Any]) -> list[Any]:
     return [pytest.param(value, id=name) for name, value in cases.items()]
 
@@ -211,20 +218,25 @@ class TestABody:
         ],
     )
     def test_of_another_type_is_refused(self, caller: Caller, content_type: str) -> None:
-        response = caller.post(
-            "/api/orders", GOOD, content_type=content_type, headers={"Idempotency-Key": "k"}
-        )
+        response = caller.post("/api/orders", GOOD, content_type=content_type, headers={"Idempotency-Key": "k"})
 
         assert problem_of(response) == (415, "not-json")
 
     def test_that_is_compressed_is_refused_and_not_unpacked(self, caller: Caller) -> None:
         bomb = gzip.compress(b" " * 10_000_000)
 
-        response = caller.post(
-            "/api/orders", bomb, headers={"Idempotency-Key": "k", "Content-Encoding": "gzip"}
-        )
+        response = caller.post("/api/orders", bomb, headers={"Idempotency-Key": "k", "Content-Encoding": "gzip"})
 
         assert problem_of(response) == (415, "encoded-body")
+
+    def test_that_breaks_off_is_refused(self, caller: Caller) -> None:
+        headers = caller.authorization | {"Idempotency-Key": "k"}
+
+        response = Client().generic(
+            "POST", "/api/orders", GOOD, "application/json", headers=headers, **{"wsgi.input": BrokenOff()}
+        )
+
+        assert problem_of(response) == (400, "body-incomplete")
 
     def test_names_the_place_of_what_is_wrong_as_the_client_knows_it(self, caller: Caller) -> None:
         response = caller.place({"lines": [{"sku": "A", "quantity": 1}, {"sku": "B", "quantity": 0}]})
@@ -269,9 +281,7 @@ class TestAToken:
 
 
 class TestAnId:
-    @pytest.mark.parametrize(
-        "value", ["1", "abc", "0" * 31, "g" * 32, "null", "a%00b", "%F0%9F%98%80", "x" * 3_000]
-    )
+    @pytest.mark.parametrize("value", ["1", "abc", "0" * 31, "g" * 32, "null", "a%00b", "%F0%9F%98%80", "x" * 3_000])
     def test_that_is_no_uuid_is_refused(self, caller: Caller, value: str) -> None:
         shown, cancelled = caller.get(f"/api/orders/{value}"), caller.cancel(value)
 
@@ -303,9 +313,7 @@ class TestAQuery:
 
 class TestAPathOrMethod:
     @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "BREW"])
-    def test_that_an_operation_does_not_have_is_named_with_those_it_has(
-        self, caller: Caller, method: str
-    ) -> None:
+    def test_that_an_operation_does_not_have_is_named_with_those_it_has(self, caller: Caller, method: str) -> None:
         response = Client().generic(method, "/api/orders", headers=caller.authorization)
 
         assert response.status_code == 405

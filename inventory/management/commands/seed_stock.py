@@ -17,9 +17,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         count, on_hand = options["skus"], options["on_hand"]
-        items = [
-            StockItem(sku=f"SKU-{number:04}", initial=on_hand, on_hand=on_hand) for number in range(1, count + 1)
-        ]
+        items = [StockItem(sku=f"SKU-{number:04}", initial=on_hand, on_hand=on_hand) for number in range(1, count + 1)]
         # A stock item that exists is the same item: nothing of value is skipped here.
         StockItem.objects.bulk_create(items, ignore_conflicts=True)
         self.stdout.write(f"{StockItem.objects.count()} SKUs in stock")

@@ -17,7 +17,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "consumer", choices=[declared.consumer for declared in subscriptions()], help="which consumer to run"
+            "consumer",
+            choices=[declared.consumer for declared in subscriptions()],
+            help="which consumer to run",
         )
         add_unsafe(parser)
 

@@ -30,7 +30,9 @@ class Command(BaseCommand):
             self.stdout.write(as_json([asdict(finding) for finding in findings]))
         else:
             for f in findings:
-                self.stdout.write(f"{f.severity.upper()} {f.id} {f.subject}: {f.found}\n  risk: {f.risk}\n  mend: {f.mend}")
+                self.stdout.write(
+                    f"{f.severity.upper()} {f.id} {f.subject}: {f.found}\n  risk: {f.risk}\n  mend: {f.mend}"
+                )
             self.stdout.write(f"{len(findings)} findings, {len(unsafe(findings))} of them unsafe")
         if unsafe(findings):
             raise SystemExit(1)

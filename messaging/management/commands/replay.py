@@ -21,7 +21,9 @@ class Command(BaseCommand):
         for dead_letter_id in options["ids"]:
             if options["dry_run"]:
                 found = DeadLetter.objects.filter(pk=dead_letter_id, resolved_at__isnull=True).first()
-                self.stdout.write(f"would replay {found or f'nothing: {dead_letter_id} is not an unresolved dead letter'}")
+                self.stdout.write(
+                    f"would replay {found or f'nothing: {dead_letter_id} is not an unresolved dead letter'}"
+                )
                 continue
             try:
                 replay(dead_letter_id)

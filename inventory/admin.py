@@ -1,0 +1,54 @@
+"""Stock and its ledger, to look at. An adjustment goes through the services, never past the ledger."""
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.utils.safestring import SafeString
+
+from inventory.models import StockItem, StockMovement
+from messaging.admin import ReadOnlyAdmin, as_uuid, key_links
+from messaging.admin.links import search_link
+from messaging.admin.read_only import column
+from messaging.admin.show import linked, mono
+
+
+@admin.register(StockItem)
+class StockItemAdmin(ReadOnlyAdmin[StockItem]):
+    newest_first = False  # by SKU
+    list_display = ("sku", "initial", "on_hand", "version")
+    search_fields = ("sku",)
+    search_help_text = "A SKU or its beginning."
+    fields = ("sku", "initial", "on_hand", "version", "ledger")
+
+    def search(self, queryset: QuerySet[StockItem], term: str) -> QuerySet[StockItem]:
+        return queryset.filter(sku__startswith=term)
+
+    @column("ledger")
+    def ledger(self, row: StockItem) -> SafeString:
+        address = search_link("admin:inventory_stockmovement_changelist", row.sku)
+        return linked([("stock movements", address)])
+
+
+@admin.register(StockMovement)
+class StockMovementAdmin(ReadOnlyAdmin[StockMovement]):
+    list_display = ("id", "item_id", "kind", "signed_quantity", "order", "created_at")
+    list_filter = ("kind",)
+    filter_lookups = ("kind__exact",)
+    search_fields = ("item",)
+    search_help_text = "An order id, or a SKU."
+    fields = ("item", "kind", "signed_quantity", "order", "related", "created_at")
+
+    def search(self, queryset: QuerySet[StockMovement], term: str) -> QuerySet[StockMovement]:
+        identity = as_uuid(term)
+        return queryset.filter(Q(order_id=identity) if identity else Q(item=term))
+
+    @column("quantity")
+    def signed_quantity(self, row: StockMovement) -> str:
+        return f"{row.quantity:+d}"
+
+    @column("order", empty="—")
+    def order(self, row: StockMovement) -> SafeString | None:
+        return mono(row.order_id) if row.order_id else None
+
+    @column("its pages", empty="—")
+    def related(self, row: StockMovement) -> SafeString | None:
+        return linked(key_links(row.order_id)) if row.order_id else None

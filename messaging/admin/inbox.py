@@ -1,0 +1,137 @@
+"""The inbox: what each consumer took, and what it keeps until a predecessor comes."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+
+from messaging.admin.links import key_links, search_link
+from messaging.admin.read_only import M, ReadOnlyAdmin, as_uuid, column
+from messaging.admin.show import bytes_block, header_values, headers_table, linked, moment, mono
+from messaging.models import DeadLetter, OutboxMessage, ParkedMessage, ProcessedMessage
+from messaging.registry import subscriptions
+
+MAX_OF_A_KEY = 1000
+
+
+class ConsumerFilter(admin.SimpleListFilter):
+    """By a consumer that is declared."""
+
+    title = parameter_name = "consumer"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(declared.consumer, declared.consumer) for declared in subscriptions()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[M]) -> QuerySet[M]:
+        return queryset.filter(consumer=self.value()) if self.value() else queryset
+
+
+def named_by(term: str) -> list[UUID]:
+    """The message ids that a search term means: itself, and those of the key that it is."""
+    identity = as_uuid(term)
+    of_key = OutboxMessage.objects.filter(partition_key=str(identity or term)).order_by("pk")
+    ids = list(of_key.values_list("message_id", flat=True)[:MAX_OF_A_KEY])
+    return [*ids, identity] if identity else ids
+
+
+@admin.register(ProcessedMessage)
+class ProcessedMessageAdmin(ReadOnlyAdmin[ProcessedMessage]):
+    list_display = ("__str__", "message_type", "place", "processed_at", "redeliveries", "key")
+    list_filter = (ConsumerFilter,)
+    filter_lookups = ("consumer",)
+    search_fields = ("message_id",)
+    search_help_text = "A message id or an order id (or another key)."
+    fields = (
+        "consumer",
+        "message_type",
+        "message",
+        "key",
+        "related",
+        "source",
+        "sequence",
+        "place",
+        "taken",
+        "redeliveries",
+        "payload_sha256",
+    )
+
+    def search(self, queryset: QuerySet[ProcessedMessage], term: str) -> QuerySet[ProcessedMessage]:
+        return queryset.filter(message_id__in=named_by(term))
+
+    @column("message id")
+    def message(self, row: ProcessedMessage) -> SafeString:
+        return linked([(str(row.message_id), message_link(row.message_id))])
+
+    @column("key")
+    def key(self, row: ProcessedMessage) -> SafeString:
+        return mono(row.partition_key)
+
+    @column("its pages")
+    def related(self, row: ProcessedMessage) -> SafeString:
+        return linked(key_links(row.partition_key))
+
+    @column("read at")
+    def place(self, row: ProcessedMessage) -> SafeString:
+        return mono(f"{row.topic}[{row.partition}]@{row.offset}")
+
+    @column("taken")
+    def taken(self, row: ProcessedMessage) -> str:
+        return moment(row.processed_at)
+
+
+class RawRecordAdmin(ReadOnlyAdmin[M]):
+    """What parked messages and dead letters share: a record as bytes."""
+
+    heavy_fields = ("key", "value", "headers")
+    record_fields = ("place", "raw_headers", "raw_key", "raw_value")
+
+    @column("message id", empty="—")
+    def message(self, row: ParkedMessage | DeadLetter) -> SafeString | None:
+        return linked([(str(row.message_id), message_link(row.message_id))]) if row.message_id else None
+
+    @column("its pages", empty="—")
+    def related(self, row: ParkedMessage | DeadLetter) -> SafeString | None:
+        return linked(key_links(row.partition_key)) if row.partition_key else None
+
+    @column("read at")
+    def place(self, row: ParkedMessage | DeadLetter) -> SafeString:
+        return mono(f"{row.topic}[{row.partition}]@{row.offset}")
+
+    @column("headers")
+    def raw_headers(self, row: ParkedMessage | DeadLetter) -> SafeString:
+        return headers_table(header_values(row.headers))
+
+    @column("key")
+    def raw_key(self, row: ParkedMessage | DeadLetter) -> SafeString:
+        return bytes_block(row.key)
+
+    @column("value")
+    def raw_value(self, row: ParkedMessage | DeadLetter) -> SafeString:
+        return bytes_block(row.value)
+
+
+@admin.register(ParkedMessage)
+class ParkedMessageAdmin(RawRecordAdmin[ParkedMessage]):
+    """They need no replay: each is applied in the transaction that applies its predecessor."""
+
+    list_display = ("__str__", "source", "sequence", "partition_key", "parked_at")
+    list_filter = (ConsumerFilter,)
+    filter_lookups = ("consumer",)
+    search_fields = ("message_id",)
+    search_help_text = "A message id or an order id (or another key)."
+    fieldsets = (
+        (None, {"fields": ("consumer", "message", "related", "source", "sequence", "parked_at")}),
+        ("The record as bytes", {"fields": RawRecordAdmin.record_fields}),
+    )
+
+    def search(self, queryset: QuerySet[ParkedMessage], term: str) -> QuerySet[ParkedMessage]:
+        identity = as_uuid(term)
+        by_key = queryset.filter(partition_key=str(identity or term))
+        return by_key | queryset.filter(message_id=identity) if identity else by_key
+
+
+def message_link(message_id: UUID) -> str:
+    return search_link("admin:messaging_outboxmessage_changelist", message_id)

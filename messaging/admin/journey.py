@@ -1,0 +1,96 @@
+"""The whole way of a key: its messages, where Kafka put them, and who took them."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from django.urls import reverse
+
+from messaging.models import DeadLetter, OutboxMessage, ParkedMessage, ProcessedMessage
+from messaging.registry import subscriptions
+
+MAX_STEPS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """What became of a message at one consumer, which took it `after` it was written."""
+
+    consumer: str
+    outcome: str
+    after: timedelta | None = None
+    redeliveries: int = 0
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One message of the key, and its consumers."""
+
+    message: OutboxMessage
+    state: str
+    takings: list[Taking]
+
+
+def state_of(message: OutboxMessage) -> str:
+    """Which table the message is in. Wants `pending` and `receipt` selected with it."""
+    if pending := getattr(message, "pending", None):
+        return "parked" if pending.parked_at else "pending"
+    return "acknowledged" if hasattr(message, "receipt") else "in no table"
+
+
+def journey(partition_key: str) -> list[Step]:
+    """The key's first MAX_STEPS messages in the order in which they were written. Four queries."""
+    messages = list(
+        OutboxMessage.objects.filter(partition_key=partition_key)
+        .select_related("pending", "receipt")
+        .defer("payload")
+        .order_by("pk")[:MAX_STEPS]
+    )
+    takings = _takings(messages)
+    return [Step(message, state_of(message), takings[message.message_id]) for message in messages]
+
+
+def _takings(messages: Sequence[OutboxMessage]) -> dict[UUID, list[Taking]]:
+    """For each message what each consumer of its topic made of it."""
+    ids = [message.message_id for message in messages]
+    inbox = {(row.message_id, row.consumer): row for row in ProcessedMessage.objects.filter(message_id__in=ids)}
+    dead = {
+        (row.message_id, row.consumer): row.pk
+        for row in DeadLetter.objects.filter(message_id__in=ids, resolved_at=None).only("message_id", "consumer")
+    }
+    keys = {message.partition_key for message in messages}
+    waiting = {
+        (row.message_id, row.consumer): row.pk
+        for row in ParkedMessage.objects.filter(partition_key__in=keys).only("message_id", "consumer")
+    }
+    takings: dict[UUID, list[Taking]] = defaultdict(list)
+    for message in messages:
+        for subscription in subscriptions():
+            if message.topic in subscription.topics:
+                place = message.message_id, subscription.consumer
+                takings[message.message_id].append(
+                    _taking(message, subscription.consumer, inbox.get(place), dead.get(place), waiting.get(place))
+                )
+    return takings
+
+
+def _taking(
+    message: OutboxMessage, consumer: str, row: ProcessedMessage | None, dead: int | None, waiting: int | None
+) -> Taking:
+    if dead:
+        return Taking(consumer, "dead letter", url=reverse("admin:messaging_deadletter_change", args=[dead]))
+    if waiting:
+        url = reverse("admin:messaging_parkedmessage_change", args=[waiting])
+        return Taking(consumer, "waits for its predecessor", url=url)
+    if row is None:
+        return Taking(consumer, "not yet")
+    return Taking(
+        consumer,
+        "taken",
+        after=row.processed_at - message.created_at,
+        redeliveries=row.redeliveries,
+        url=reverse("admin:messaging_processedmessage_change", args=[row.pk]),
+    )

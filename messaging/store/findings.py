@@ -1,0 +1,23 @@
+"""What an examination found: one thing that can lose a message, its risk and its mend."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """UNSAFE loses messages by configuration; DEGRADED is a passing state that heals by itself."""
+
+    UNSAFE = "unsafe"
+    DEGRADED = "degraded"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong, what it risks, and the command that mends it."""
+
+    id: str
+    subject: str
+    found: str
+    risk: str
+    mend: str
+    severity: Severity = Severity.UNSAFE

@@ -1,0 +1,168 @@
+"""What the brokers say of themselves and of the declared topics, held against what loses nothing."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
+
+from messaging.registry import Topic
+from messaging.store.findings import Finding, Severity
+from messaging.store.topics import MIN_INSYNC_REPLICAS, REPLICATION_FACTOR, settings_of
+
+OFFSETS_TOPIC = "__consumer_offsets"
+
+
+def examine_cluster(admin: AdminClient, topics: Sequence[Topic]) -> list[Finding]:
+    """What the brokers say of themselves and of the declared topics."""
+    metadata = admin.list_topics(timeout=15)
+    findings = [*_cluster_settings(_broker_settings(admin, sorted(metadata.brokers)))]
+    if len(metadata.brokers) < REPLICATION_FACTOR:
+        findings.append(
+            Finding(
+                "K-BROKERS",
+                "cluster",
+                f"{len(metadata.brokers)} brokers answer",
+                "with fewer than three, the next failure stops writing or loses a copy",
+                "start the brokers that are down: `make status`, `docker compose ps`",
+                Severity.DEGRADED,
+            )
+        )
+    settings = _topic_settings(admin, [topic.name for topic in topics if topic.name in metadata.topics])
+    for topic in topics:
+        if topic.name not in metadata.topics:
+            findings.append(
+                Finding(
+                    "K-TOPIC",
+                    topic.name,
+                    "the topic does not exist",
+                    "its messages wait in the outbox",
+                    "python manage.py ensure_topics",
+                )
+            )
+            continue
+        findings += _topic_replicas(topic.name, metadata.topics[topic.name])
+        findings += _topic_partitions(topic, metadata.topics[topic.name])
+        findings += _topic_configuration(topic, settings[topic.name])
+    if OFFSETS_TOPIC in metadata.topics:
+        findings += _topic_replicas(OFFSETS_TOPIC, metadata.topics[OFFSETS_TOPIC])
+    return findings
+
+
+def _broker_settings(admin: AdminClient, brokers: Sequence[int]) -> dict[str, dict[str, str]]:
+    return _describe(admin, [ConfigResource(ResourceType.BROKER, str(broker)) for broker in brokers])
+
+
+def _topic_settings(admin: AdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
+    return _describe(admin, [ConfigResource(ResourceType.TOPIC, name) for name in names])
+
+
+def _describe(admin: AdminClient, resources: list[ConfigResource]) -> dict[str, dict[str, str]]:
+    found = {}
+    for resource in resources:  # a call takes one broker
+        (future,) = admin.describe_configs([resource], request_timeout=15).values()
+        found[str(resource.name)] = {entry.name: str(entry.value) for entry in future.result(20).values()}
+    return found
+
+
+_ALTER_CLUSTER = "kafka-configs.sh --alter --entity-type brokers --entity-default --add-config"
+_CLUSTER_FINDINGS: list[tuple[str, str, Callable[[str], bool], str, str]] = [
+    (
+        "K-CLUSTER-MIN-ISR",
+        "min.insync.replicas",
+        lambda live: int(live) >= MIN_INSYNC_REPLICAS,
+        "topics without an own setting, the consumers' offsets among them, acknowledge on one copy",
+        f"{_ALTER_CLUSTER} min.insync.replicas={MIN_INSYNC_REPLICAS}",
+    ),
+    (
+        "K-CLUSTER-UNCLEAN",
+        "unclean.leader.election.enable",
+        lambda live: live == "false",
+        "a replica that lacks acknowledged messages may become leader",
+        f"{_ALTER_CLUSTER} unclean.leader.election.enable=false",
+    ),
+    (
+        "K-AUTO-CREATE",
+        "auto.create.topics.enable",
+        lambda live: live == "false",
+        "a misspelt topic is made with one replica",
+        "set auto.create.topics.enable=false in each broker's server.properties and restart it",
+    ),
+    (
+        "K-OFFSETS-RF",
+        "offsets.topic.replication.factor",
+        lambda live: int(live) >= REPLICATION_FACTOR,
+        "the consumers' offsets have one copy",
+        f"set offsets.topic.replication.factor={REPLICATION_FACTOR} before the first start",
+    ),
+]
+
+
+def _cluster_settings(brokers: dict[str, dict[str, str]]) -> Iterator[Finding]:
+    for broker, live in brokers.items():
+        for id_, name, is_safe, risk, mend in _CLUSTER_FINDINGS:
+            if name in live and not is_safe(live[name]):
+                yield Finding(id_, f"broker {broker}", f"{name} = {live[name]}", risk, mend)
+
+
+def _topic_replicas(name: str, topic: Any) -> Iterator[Finding]:
+    replicas = min(len(partition.replicas) for partition in topic.partitions.values())
+    if replicas < REPLICATION_FACTOR:
+        yield Finding(
+            "K-RF",
+            name,
+            f"replication factor {replicas}",
+            "the loss of a disk loses acknowledged messages",
+            f"kafka-reassign-partitions.sh with {REPLICATION_FACTOR} replicas for each partition of {name}",
+        )
+    short = [p.id for p in topic.partitions.values() if len(p.isrs) < len(p.replicas)]
+    if short:
+        yield Finding(
+            "K-ISR",
+            name,
+            f"partitions {short} have replicas that are out of sync",
+            "until they have caught up, one more failure stops writing",
+            "start the brokers that are down; it mends itself",
+            Severity.DEGRADED,
+        )
+
+
+def _topic_partitions(declared: Topic, topic: Any) -> Iterator[Finding]:
+    if len(topic.partitions) != declared.partitions:
+        yield Finding(
+            "K-PARTITIONS",
+            declared.name,
+            f"{len(topic.partitions)} partitions, declared {declared.partitions}",
+            "keys move to other partitions, and messages of one order can overtake each other",
+            f"declare partitions={len(topic.partitions)} in config/registry.py once the backlog is empty",
+        )
+
+
+_TOPIC_FINDINGS = {
+    "min.insync.replicas": ("K-MIN-ISR", "a message is acknowledged although only one broker has it"),
+    "unclean.leader.election.enable": ("K-UNCLEAN", "a replica without the last messages may become leader"),
+    "cleanup.policy": ("K-CLEANUP", "compaction removes older messages of a key before they were read"),
+    "retention.ms": ("K-RETENTION", "messages are removed before a stopped consumer has read them"),
+    "message.timestamp.type": ("K-TIMESTAMP", "a producer's wrong clock removes a segment at once"),
+}
+
+
+def _topic_configuration(topic: Topic, live: dict[str, str]) -> Iterator[Finding]:
+    for name, value in settings_of(topic).items():
+        if not _at_least(name, live[name], value):
+            finding, risk = _TOPIC_FINDINGS[name]
+            yield Finding(
+                finding,
+                topic.name,
+                f"{name} = {live[name]}",
+                risk,
+                f"kafka-configs.sh --alter --topic {topic.name} --add-config {name}={value}",
+            )
+
+
+def _at_least(name: str, live: str, wanted: str) -> bool:
+    """Whether a live topic setting is as safe as the wanted one."""
+    if name == "retention.ms":
+        return int(live) == -1 or int(live) >= int(wanted)
+    if name == "min.insync.replicas":
+        return int(live) >= int(wanted)
+    return live == wanted

@@ -1,0 +1,46 @@
+"""PostgreSQL's durability: a committed order must survive the crash of its machine."""
+
+from django.db import connection
+
+from messaging.store.findings import Finding
+
+
+def examine_database() -> list[Finding]:
+    """PostgreSQL's durability, as this connection and as every role and database has it."""
+    unsafe = {"fsync": {"off"}, "full_page_writes": {"off"}, "synchronous_commit": {"off"}}
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(unsafe)])
+        live = [("server", name, value) for name, value in cursor.fetchall()]
+        cursor.execute(
+            """
+            SELECT coalesce(r.rolname, 'every role') || ' in ' || coalesce(d.datname, 'every database'),
+                   split_part(s.entry, '=', 1), split_part(s.entry, '=', 2)
+            FROM pg_db_role_setting c CROSS JOIN unnest(c.setconfig) AS s (entry)
+            LEFT JOIN pg_roles r ON r.oid = c.setrole LEFT JOIN pg_database d ON d.oid = c.setdatabase
+            """
+        )
+        overrides = cursor.fetchall()
+        cursor.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND relpersistence = 'u'")
+        unlogged = [name for (name,) in cursor.fetchall()]
+    findings = [
+        Finding(
+            f"P-{name.upper()}",
+            where,
+            f"{name} = {value}",
+            "a crash of the database's machine loses committed orders",
+            f"ALTER SYSTEM SET {name} = on; SELECT pg_reload_conf(); (and ALTER ROLE … RESET {name})",
+        )
+        for where, name, value in [*live, *overrides]
+        if value.lower() in unsafe.get(name, set())
+    ]
+    findings += [
+        Finding(
+            "P-UNLOGGED",
+            table,
+            "the table is UNLOGGED",
+            "a crash of the database empties it",
+            f"ALTER TABLE {table} SET LOGGED",
+        )
+        for table in unlogged
+    ]
+    return findings

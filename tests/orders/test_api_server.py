@@ -1,0 +1,159 @@
+"""What only a real server and its socket show: gunicorn as production runs it."""
+
+import json
+import socket
+
+import pytest
+from django.db import connection
+
+from messaging.models import OutboxPending
+from orders.models import Order
+from tests.api_tools import ONE_LINE, Caller, Server, rows_written
+from tests.flow_tools import wait_until
+
+BODY = json.dumps(ONE_LINE).encode()
+
+
+def headers(caller: Caller, *more: str, key: str = "k") -> tuple[str, ...]:
+    """The header lines of a good POST but its length."""
+    return (
+        f"Authorization: Bearer {caller.token}",
+        "Content-Type: application/json",
+        f"Idempotency-Key: {key}",
+        *more,
+    )
+
+
+def length(body: bytes) -> str:
+    return f"Content-Length: {len(body)}"
+
+
+def code_of(body: bytes) -> str:
+    return str(json.loads(body)["type"].rpartition(":")[2])
+
+
+class TestWithoutKafka:
+    def test_orders_are_accepted_and_wait_in_the_outbox(self, server: Server, caller: Caller) -> None:
+        status, _, _ = server.ask("POST", "/api/orders", *headers(caller, length(BODY)), body=BODY)
+
+        assert status == 201
+        assert OutboxPending.objects.count() == 1
+
+    def test_the_server_is_ready(self, server: Server, committed_db: None) -> None:
+        assert server.ask("GET", "/readyz")[0] == 200
+
+
+class TestWithoutPostgreSQL:
+    @pytest.mark.parametrize(
+        ("method", "path"),
+        [("POST", "/api/orders"), ("GET", "/api/orders"), ("GET", "/api/stock"), ("GET", "/readyz")],
+    )
+    def test_the_answer_is_503_and_says_to_repeat(
+        self, server_without_database: Server, method: str, path: str
+    ) -> None:
+        status, received, body = server_without_database.ask(method, path, "Authorization: Bearer t")
+
+        assert status == 503
+        assert received["content-type"] == "application/problem+json"
+        assert received["retry-after"] == "1"
+        assert code_of(body) == "database-unavailable"
+
+    def test_the_process_is_alive_and_the_documentation_readable(self, server_without_database: Server) -> None:
+        for path in ("/livez", "/api/docs", "/api/openapi.json", "/static/ninja/swagger-ui.css"):
+            assert server_without_database.ask("GET", path)[0] == 200
+
+    def test_a_cut_connection_is_replaced_in_the_next_request(self, server: Server, caller: Caller) -> None:
+        server.ask("GET", "/api/orders", *headers(caller))
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            assert cursor.fetchone()[0] >= 1
+
+        assert server.ask("GET", "/api/orders", *headers(caller))[0] == 200
+
+
+class TestALostAnswer:
+    def test_is_given_again_when_the_post_is_repeated(self, server: Server, caller: Caller) -> None:
+        with server.request("POST", "/api/orders", *headers(caller, length(BODY)), body=BODY) as gone:
+            gone.shutdown(socket.SHUT_RD)
+            wait_until(Order.objects.exists, what="the order is committed")
+
+        status, received, body = server.ask("POST", "/api/orders", *headers(caller, length(BODY)), body=BODY)
+
+        assert status == 201
+        assert received["idempotent-replayed"] == "true"
+        assert json.loads(body)["id"] == str(Order.objects.get().pk)
+
+
+class TestABodyOnTheWire:
+    def test_in_chunks_without_a_length_is_refused_with_a_reason(self, server: Server, caller: Caller) -> None:
+        chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
+
+        status, received, body = server.ask(
+            "POST", "/api/orders", *headers(caller, "Transfer-Encoding: chunked"), body=chunks
+        )
+
+        assert (status, code_of(body)) == (411, "length-required")
+        assert received["content-type"] == "application/problem+json"
+        assert rows_written() == {}
+
+    @pytest.mark.parametrize(
+        "framing",
+        [
+            pytest.param(("Transfer-Encoding: chunked", length(BODY)), id="chunks and a length"),
+            pytest.param(("Content-Length: 5", length(BODY)), id="two lengths"),
+            pytest.param(("Content-Length: -1",), id="a negative length"),
+            pytest.param(("Content-Length: 0x10",), id="a hexadecimal length"),
+        ],
+    )
+    def test_framed_in_two_ways_never_reaches_the_api(
+        self, server: Server, caller: Caller, framing: tuple[str, ...]
+    ) -> None:
+        status, _, _ = server.ask("POST", "/api/orders", *headers(caller, *framing), body=BODY)
+
+        assert 400 <= status < 500
+        assert rows_written() == {}
+
+    def test_announced_as_too_long_is_refused_before_it_is_sent(self, server: Server, caller: Caller) -> None:
+        status, _, body = server.ask("POST", "/api/orders", *headers(caller, "Content-Length: 10000000000"), body=b"{")
+
+        assert (status, code_of(body)) == (413, "body-too-large")
+
+    def test_that_ends_early_is_refused(self, server: Server, caller: Caller) -> None:
+        with server.request("POST", "/api/orders", *headers(caller, length(BODY)), body=BODY[:-2]) as half:
+            half.shutdown(socket.SHUT_WR)
+            answer = half.recv(65536)
+
+        assert b" 400 " in answer.split(b"\r\n")[0]
+        assert rows_written() == {}
+
+    def test_before_a_second_request_on_its_connection_harms_nothing(self, server: Server, caller: Caller) -> None:
+        # What is refused unread must not be taken for the next request.
+        smuggled = b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+        lines = headers(caller, length(smuggled), "Connection: keep-alive", "Content-Encoding: gzip")
+
+        with server.request("POST", "/api/orders", *lines, body=smuggled) as connection_:
+            connection_.settimeout(5)
+            answer = connection_.recv(65536)
+
+        assert answer.count(b"HTTP/1.1") == 1
+
+
+class TestAHeaderOnTheWire:
+    @pytest.mark.parametrize("key", ["k" * 10_240, "schl\u00fcssel", "a b", ""])
+    def test_that_is_malformed_is_refused(self, server: Server, caller: Caller, key: str) -> None:
+        status, _, _ = server.ask("POST", "/api/orders", *headers(caller, length(BODY), key=key), body=BODY)
+
+        assert 400 <= status < 500
+        assert rows_written() == {}
+
+    def test_that_claims_another_host_or_scheme_changes_nothing(self, server: Server, caller: Caller) -> None:
+        forged = ("X-Forwarded-Host: evil.example", "X-Forwarded-Proto: https", "X-Forwarded-For: 1.2.3.4")
+
+        status, received, body = server.ask("GET", "/api/orders", *headers(caller, *forged))
+
+        assert status == 200
+        assert b"evil" not in body
+        assert "evil" not in json.dumps(received)
