@@ -2,18 +2,18 @@
 
 from messaging.registry import KeyLink, Subscription, Topic
 
-TOPICS = [
+TOPICS: list[Topic] = [
     Topic(name="orders.events", partitions=6),
     Topic(name="inventory.events", partitions=6),
 ]
-SUBSCRIPTIONS = [
+SUBSCRIPTIONS: list[Subscription] = [
     Subscription(consumer="inventory", topics=("orders.events",), handler="inventory.reservations.handle"),
     Subscription(consumer="orders", topics=("inventory.events",), handler="orders.replies.handle"),
 ]
 # What the audit asks the domain: its counts, and the ids that do not add up.
 BOOKS = "config.books.account"
 # Where the admin leads to from a message's key: it is an order's id.
-KEY_LINKS = [
+KEY_LINKS: list[KeyLink] = [
     KeyLink("order", "admin:orders_order_change"),
     KeyLink("stock movements", "admin:inventory_stockmovement_changelist", by_search=True),
 ]

@@ -122,3 +122,5 @@ KAFKA_BOOTSTRAP_SERVERS = required(
 CELERY_BROKER_URL = required("CELERY_BROKER_URL", example="redis://127.0.0.1:6379/0", parse=url_of("redis", "rediss"))
 # True lets relay and consumers start where `manage.py doctor` finds that messages can be lost.
 ALLOW_UNSAFE_CLUSTER = env.bool("ALLOW_UNSAFE_CLUSTER", default=False)
+# How long a relay works before its leases are free for any other.
+RELAY_SHIFT_SECONDS = env.float("RELAY_SHIFT_SECONDS", default=10.0)

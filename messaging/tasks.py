@@ -5,9 +5,10 @@ import threading
 import structlog
 from celery import shared_task
 from confluent_kafka import KafkaException
+from django.conf import settings
 from django.db import Error as DatabaseError
 
-from messaging.produce.relay import SHIFT_SECONDS, Relay
+from messaging.produce.relay import Relay
 from messaging.prove.audit import audit as run_audit
 from messaging.store.guard import refuse_unsafe
 
@@ -22,7 +23,7 @@ def relay() -> None:
     """Work one shift, unless other relays hold every shard; then call the next one up."""
     try:
         refuse_unsafe()
-        worked = _own_relay().shift(seconds=SHIFT_SECONDS, stop=stopping)
+        worked = _own_relay().shift(seconds=settings.RELAY_SHIFT_SECONDS, stop=stopping)
     except (DatabaseError, KafkaException) as error:
         log.warning("the shift ended early, the next tick starts another", error=str(error))
         return

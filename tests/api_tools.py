@@ -102,19 +102,20 @@ class Server:
 
     def ask(self, method: str, path: str, *headers: str, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
         """One request on a connection of its own, its header lines as they stand. Status, headers, body."""
-        with self.request(method, path, *headers, body=body) as connection:
-            return _parsed(_all_of(connection))
+        with self.request(method, path, "Connection: close", *headers, body=body) as connection:
+            return _parsed(all_of(connection))
 
     @contextmanager
     def request(self, method: str, path: str, *headers: str, body: bytes = b"") -> Iterator[socket.socket]:
         """The same, and its answer left unread."""
-        lines: Sequence[str] = (f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", "Connection: close", *headers)
+        lines: Sequence[str] = (f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", *headers)
         with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
             connection.sendall("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body)
             yield connection
 
 
-def _all_of(connection: socket.socket) -> bytes:
+def all_of(connection: socket.socket) -> bytes:
+    """What the server writes until it closes the connection."""
     received = b""
     while chunk := connection.recv(65536):
         received += chunk

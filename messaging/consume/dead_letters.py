@@ -36,6 +36,5 @@ def _insert(consumer: str, record: Record, why: list[Any]) -> None:
             ON CONFLICT (consumer, topic, partition, "offset", fingerprint) DO NOTHING
             """,
             # Text refuses NUL, and a dead letter must always fit.
-            [consumer, reason, detail.replace("\x00", "\ufffd"), message_id, key]
-            + [fingerprint(record), *raw_values(record)],
+            [consumer, reason, detail.replace("\x00", "?"), message_id, key, fingerprint(record), *raw_values(record)],
         )

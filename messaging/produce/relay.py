@@ -29,7 +29,6 @@ Stream = tuple[str, str]
 
 log = structlog.get_logger(__name__)
 
-SHIFT_SECONDS = 10.0  # then the leases are free for any relay
 WINDOW = 4000  # messages in flight at the most
 PAGE = 2000  # rows read at once
 PAGES = 10  # pages a round looks through for streams that are free

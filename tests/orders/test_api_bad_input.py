@@ -1,6 +1,7 @@
 """Each bad input is refused with its status and its code, and no row is written."""
 
 import gzip
+import io
 import json
 import uuid
 from collections.abc import Iterator
@@ -156,10 +157,10 @@ OPERATIONS = [
 ]
 
 
-class BrokenOff:
+class BrokenOff(io.BytesIO):
     """What a server hands on when the client goes away in the middle of the body."""
 
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int | None = -1) -> bytes:
         raise ConnectionResetError("gone")
 
 

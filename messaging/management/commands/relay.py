@@ -3,11 +3,12 @@
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from messaging.errors import UnsafeCluster
 from messaging.management.arguments import add_unsafe, allow_unsafe, stop_on_signals
-from messaging.produce.relay import SHIFT_SECONDS, Relay, run
+from messaging.produce.relay import Relay, run
 from messaging.store.guard import wait_until_safe
 
 
@@ -24,4 +25,4 @@ class Command(BaseCommand):
             wait_until_safe(stop)
         except UnsafeCluster as error:
             raise CommandError(str(error)) from error
-        run(Relay(), stop=stop, shift_seconds=SHIFT_SECONDS)
+        run(Relay(), stop=stop, shift_seconds=settings.RELAY_SHIFT_SECONDS)

@@ -1,0 +1,243 @@
+"""Moving messages to Kafka: nothing leaves the queue without the brokers' acknowledgement."""
+
+import threading
+
+import pytest
+from django.db import connection, connections, transaction
+from django.test import override_settings
+
+from messaging.envelope import sha256
+from messaging.errors import FatalClientError, ReplayRefused
+from messaging.models import OutboxMessage, OutboxPending, OutboxReceipt
+from messaging.produce import outbox, queue
+from messaging.produce.publisher import Publisher
+from messaging.produce.queue import Acknowledged, PendingMessage, Refused
+from messaging.produce.relay import Relay
+from messaging.prove.kafka_log import LogReader
+from tests.factories import place
+from tests.flow_tools import Flow, wait_until
+from tests.produce.test_outbox import Note
+
+
+def append_notes(key: str, sequences: range) -> None:
+    with transaction.atomic():
+        outbox.append_all([outbox.Draft(Note(text=f"{key}{n}"), key, n) for n in sequences])
+
+
+def wire_order(key: str) -> list[int]:
+    """The sequences of a key's messages in the order in which the log holds them."""
+    receipts = OutboxReceipt.objects.filter(message__partition_key=key, message__source="tests")
+    return list(receipts.order_by("offset").values_list("message__sequence", flat=True))
+
+
+class TestARound:
+    def test_settles_what_the_brokers_acknowledged_with_its_place_in_the_log(self, flow: Flow) -> None:
+        place()
+
+        flow.relay_all()
+
+        message = OutboxMessage.objects.select_related("receipt").get()
+        with LogReader() as log:
+            entries = {entry.offset: entry for entry in log.read((message.topic, message.receipt.partition))}
+        entry = entries[message.receipt.offset]
+        assert entry.message_id == str(message.message_id)
+        assert entry.payload_sha256 == sha256(message.payload.encode())
+        assert not OutboxPending.objects.exists()
+
+    @override_settings(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    def test_settles_nothing_and_spends_no_attempt_while_kafka_is_away(self, committed_db: None) -> None:
+        place()
+        stop = threading.Event()
+        stop.set()
+        relay = Relay()
+
+        for _ in range(3):
+            relay.round(shards=list(range(outbox.SHARDS)), wait=0.1)
+        relay.shift(seconds=0, stop=stop)
+
+        pending = OutboxPending.objects.get()
+        assert (pending.attempts, pending.parked_at, pending.last_error) == (0, None, "")
+        assert not OutboxReceipt.objects.exists()
+
+    def test_publishes_a_row_whose_transaction_committed_after_a_younger_one(self, flow: Flow) -> None:
+        drawn, commit = threading.Event(), threading.Event()
+
+        def slow_transaction() -> None:
+            try:
+                with transaction.atomic():
+                    outbox.append(Note(text="slow"), partition_key="slow", sequence=1)
+                    drawn.set()
+                    commit.wait(30)
+            finally:
+                connections.close_all()
+
+        thread = threading.Thread(target=slow_transaction)
+        thread.start()
+        drawn.wait(30)
+        append_notes("fast", range(1, 2))
+        flow.relay_all()
+        assert wire_order("fast") == [1]
+
+        commit.set()
+        thread.join()
+        flow.relay_all()
+
+        assert wire_order("slow") == [1]
+
+    def test_keeps_each_stream_s_order_on_the_wire(self, flow: Flow) -> None:
+        for key in ("a", "b", "c"):
+            append_notes(key, range(1, 21))
+
+        flow.relay_all()
+
+        for key in ("a", "b", "c"):
+            assert wire_order(key) == list(range(1, 21))
+
+    def test_has_at_most_one_message_of_a_stream_in_flight(self, flow: Flow) -> None:
+        append_notes("a", range(1, 4))
+        append_notes("b", range(1, 4))
+        published: list[tuple[str, int]] = []
+
+        class Silent(Publisher):
+            """Publishes for real, and keeps the reports to itself: they are still out."""
+
+            def publish(self, message: PendingMessage) -> None:
+                published.append((message.envelope.partition_key, message.envelope.sequence))
+                super().publish(message)
+
+            def collect(self, timeout: float) -> tuple[list[Acknowledged], list[Refused], list[int]]:
+                return [], [], []
+
+        relay = Relay(make_publisher=Silent)
+        for _ in range(3):
+            relay.round(shards=list(range(outbox.SHARDS)), wait=0)
+
+        assert sorted(published) == [("a", 1), ("b", 1)]
+
+    def test_finds_the_other_streams_behind_a_long_queue_of_one(self, flow: Flow) -> None:
+        append_notes("long", range(1, 2501))
+        append_notes("short", range(1, 2))
+
+        flow.relay.round(shards=list(range(outbox.SHARDS)), wait=0)
+        wait_until(
+            lambda: flow.relay.round(shards=[], wait=0.1) or wire_order("short"), what="the short stream was published"
+        )
+
+        assert OutboxPending.objects.filter(message__partition_key="long").count() >= 2499
+
+
+class TestAMessageThatKafkaRefuses:
+    @pytest.fixture
+    def refused(self, flow: Flow) -> OutboxPending:
+        append_notes("big", range(1, 3))
+        append_notes("other", range(1, 2))
+        # Past the check at write time, as an operator's hand could.
+        OutboxMessage.objects.filter(partition_key="big", sequence=1).update(payload="x" * 1_100_000)
+        wait_until(lambda: flow.relay.shift(seconds=0.3, stop=threading.Event()) and wire_order("other"), what="others")
+        return OutboxPending.objects.get(message__partition_key="big", message__sequence=1)
+
+    def test_parks_with_the_reason_while_its_stream_waits_and_others_flow(self, refused: OutboxPending) -> None:
+        assert refused.parked_at is not None
+        assert refused.attempts == 1
+        assert "too large" in refused.last_error.lower()
+        assert wire_order("big") == []
+        assert wire_order("other") == [1]
+
+    def test_is_published_under_the_same_id_when_it_was_mended_and_replayed(
+        self, refused: OutboxPending, flow: Flow
+    ) -> None:
+        OutboxMessage.objects.filter(pk=refused.pk).update(payload='{"text":"small"}')
+
+        queue.unpark(refused.pk)
+        flow.relay_all()
+
+        assert wire_order("big") == [1, 2]
+
+    def test_is_not_replayed_twice(self, refused: OutboxPending) -> None:
+        queue.unpark(refused.pk)
+
+        with pytest.raises(ReplayRefused):
+            queue.unpark(refused.pk)
+
+
+class TestARelay:
+    def test_builds_a_new_producer_when_its_own_has_died(self, flow: Flow) -> None:
+        made: list[Publisher] = []
+
+        class DiesOnce(Publisher):
+            def __init__(self) -> None:
+                super().__init__()
+                made.append(self)
+
+            def collect(self, timeout: float) -> tuple[list[Acknowledged], list[Refused], list[int]]:
+                if made[0] is self:
+                    raise FatalClientError("fenced")
+                return super().collect(timeout)
+
+        append_notes("a", range(1, 6))
+        flow.relay = Relay(make_publisher=DiesOnce)
+
+        flow.relay_all()
+
+        assert len(made) == 2
+        assert wire_order("a") == [1, 2, 3, 4, 5]
+
+    def test_leaves_a_shard_alone_that_another_relay_works(self, flow: Flow) -> None:
+        first, second = Relay(), Relay()
+        started, stop = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            try:
+                started.set()
+                first.shift(seconds=60, stop=stop)
+            finally:
+                connections.close_all()
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        started.wait(30)
+        wait_until(lambda: _owners() == {first.owner}, what="the first relay holds every shard")
+
+        assert second.shift(seconds=1, stop=threading.Event()) is False
+
+        stop.set()
+        thread.join()
+        assert second.shift(seconds=0, stop=threading.Event()) is True
+
+    def test_is_harmless_beside_another_that_lost_its_lease(self, flow: Flow) -> None:
+        append_notes("a", range(1, 51))
+        paused = Relay()
+        paused.round(shards=list(range(outbox.SHARDS)), wait=0)
+
+        flow.relay_all()
+        wait_until(lambda: not paused.round(shards=[], wait=0.1), what="the paused relay got its report")
+
+        assert wire_order("a") == list(range(1, 51))
+        assert OutboxReceipt.objects.count() == 50
+
+    def test_keeps_no_transaction_open_while_it_waits_for_kafka(self, flow: Flow) -> None:
+        append_notes("a", range(1, 2))
+
+        flow.relay.round(shards=list(range(outbox.SHARDS)), wait=0)
+
+        assert not connection.in_atomic_block
+
+
+class TestTheBacklog:
+    def test_grows_while_kafka_is_away_and_drains_after(self, flow: Flow) -> None:
+        for _ in range(5):
+            place()
+        with override_settings(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1"):
+            Relay().round(shards=list(range(outbox.SHARDS)), wait=0.1)
+        assert queue.backlog() == 5
+
+        flow.relay_all()
+
+        assert queue.backlog() == 0
+
+
+def _owners() -> set[str]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT DISTINCT owner FROM relay_shard")
+        return {owner for (owner,) in cursor.fetchall()}
+
