@@ -43,7 +43,7 @@ class Api(NinjaAPI):
 
 def _with_problems(operation: dict[str, Any]) -> dict[str, Any]:
     refusals = _ANY_REFUSES | (_BODY_REFUSES if "requestBody" in operation else {})
-    described = {str(status): {"description": text} for status, text in refusals.items()}
+    described: dict[str, Any] = {str(status): {"description": text} for status, text in refusals.items()}
     described |= {str(status): dict(response) for status, response in operation["responses"].items()}
     for status, response in described.items():
         if int(status) >= 400:

@@ -39,7 +39,7 @@ class StockMovementAdmin(ReadOnlyAdmin[StockMovement]):
 
     def search(self, queryset: QuerySet[StockMovement], term: str) -> QuerySet[StockMovement]:
         identity = as_uuid(term)
-        return queryset.filter(Q(order_id=identity) if identity else Q(item=term))
+        return queryset.filter(Q(order_id=identity) | Q(item=term) if identity else Q(item=term))
 
     @column("quantity")
     def signed_quantity(self, row: StockMovement) -> str:

@@ -14,7 +14,7 @@ from messaging.produce.outbox import Draft, append_all
 
 
 class _Line(BaseModel):
-    sku: Annotated[str, Field(min_length=1, max_length=64)]
+    sku: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00]+$")]
     quantity: Annotated[int, Field(ge=1, le=1_000_000)]
 
 

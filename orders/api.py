@@ -32,7 +32,7 @@ class LineIn(Schema):
 class OrderIn(Schema):
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    lines: Annotated[list[LineIn], Field(min_length=1, max_length=100)]
+    lines: Annotated[list[LineIn], Field(min_length=1, max_length=100, description="Each SKU at most once")]
 
     @field_validator("lines")
     @classmethod

@@ -16,7 +16,7 @@ class Line(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    sku: Annotated[str, Field(min_length=1, max_length=64)]
+    sku: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00]+$")]
     quantity: Annotated[int, Field(ge=1, le=1_000_000)]
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from django.conf import settings
 from django.db import connection
 
+from tests.flow_tools import wait_until
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -37,6 +39,10 @@ class Processes:
     def output(self, process: subprocess.Popen[bytes]) -> str:
         """What the process has printed so far."""
         return (self.logs / f"{self._started.index(process)}.log").read_text(errors="replace")
+
+    def wait_for_output(self, process: subprocess.Popen[bytes], text: str) -> None:
+        """Wait until the process has printed this."""
+        wait_until(lambda: text in self.output(process), what=f"a process printed {text!r}")
 
     def end(self) -> None:
         """Kill what still runs, and wait for each."""

@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
@@ -129,8 +129,7 @@ class ParkedMessageAdmin(RawRecordAdmin[ParkedMessage]):
 
     def search(self, queryset: QuerySet[ParkedMessage], term: str) -> QuerySet[ParkedMessage]:
         identity = as_uuid(term)
-        by_key = queryset.filter(partition_key=str(identity or term))
-        return by_key | queryset.filter(message_id=identity) if identity else by_key
+        return queryset.filter(Q(message_id=identity) | Q(partition_key=str(identity or term)))
 
 
 def message_link(message_id: UUID) -> str:

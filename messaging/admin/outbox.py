@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
@@ -92,8 +92,7 @@ class OutboxMessageAdmin(SecondChanceAdmin[OutboxMessage]):
 
     def search(self, queryset: Messages, term: str) -> Messages:
         if identity := as_uuid(term):
-            by_key = queryset.filter(partition_key=str(identity))
-            return by_key | queryset.filter(message_id=identity)
+            return queryset.filter(Q(message_id=identity) | Q(partition_key=str(identity)))
         # The few types are read first, so that no LIKE scans the messages.
         if types := [name for name in message_types() if name.startswith(term)]:
             return queryset.filter(message_type__in=types)
@@ -107,7 +106,13 @@ class OutboxMessageAdmin(SecondChanceAdmin[OutboxMessage]):
         return "" if state == "parked" else f"the message is {state}, only a parked one can be put back"
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().changelist_view(request, {"figures": figures(), **(extra_context or {})})
+        now = figures()
+        above = {
+            "figures": now,
+            "oldest_pending_age": duration(now.oldest_pending_age) if now.oldest_pending_age else "—",
+            "about_messages": f"{now.about_messages or 0:,}",
+        }
+        return super().changelist_view(request, {**above, **(extra_context or {})})
 
     def render_change_form(
         self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any

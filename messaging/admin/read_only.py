@@ -5,12 +5,13 @@ starts at a key, `?p=older-<key>`, so that the first and the last page cost the 
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
@@ -30,6 +31,7 @@ else:
 class KeysetChangeList(ChangeList):
     """A list that pages by primary key. `older` and `newer` are the links to its neighbours, or empty."""
 
+    model_admin: "ReadOnlyAdmin[Any]"
     older = newer = ""
 
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Any]:
@@ -56,7 +58,7 @@ class KeysetChangeList(ChangeList):
         # The numbers of this page only: the templates want some, and nobody counts the table.
         self.result_count = self.full_result_count = len(shown)
         self.show_full_result_count = self.can_show_all = self.multi_page = False
-        self.paginator = self.model_admin.get_paginator(request, shown, self.list_per_page)
+        self.paginator = Paginator(shown, self.list_per_page)
 
     def _key(self, text: str) -> Any:
         """The key in the page's address; None where somebody typed something else."""
@@ -90,7 +92,7 @@ class ReadOnlyAdmin(_NothingToEdit, ModelAdmin[M]):
     list_per_page = 50
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER  # each facet would count the table
-    sortable_by: tuple[str, ...] = ()  # only the key has an index for every filter
+    sortable_by: ClassVar[tuple[str, ...]] = ()  # only the key has an index for every filter
     change_list_template = "admin/messaging/read_only_list.html"
 
     class Media:

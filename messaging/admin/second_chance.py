@@ -7,8 +7,7 @@ there without the other. Two operators, or one who clicks twice: the second is t
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin, messages
-from django.contrib.admin.utils import quote
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import Error as DatabaseError
 from django.db import transaction
@@ -58,14 +57,14 @@ class SecondChanceAdmin(ReadOnlyAdmin[M]):
         row = self.get_queryset(request).filter(pk=pk).first()
         if row is None:
             messages.error(request, f"There is no {self.opts.verbose_name} {pk}.")
-            return HttpResponseRedirect(reverse(f"admin:messaging_{self.opts.model_name}_changelist"))
+            return HttpResponseRedirect(self._list_url())
         form = ReasonForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
             self._replay_and_tell(request, row, form.cleaned_data["reason"])
-            return self._back_to(row)
+            return HttpResponseRedirect(self._row_url(row))
         if reason := self.why_not(row):
             messages.warning(request, f"Not replayed: {reason}.")
-            return self._back_to(row)
+            return HttpResponseRedirect(self._row_url(row))
         return self._page(request, row, form=form)
 
     def change_view(
@@ -97,17 +96,21 @@ class SecondChanceAdmin(ReadOnlyAdmin[M]):
         else:
             messages.success(request, f"{self.replay_label}: done, and noted with your reason.")
 
-    def _back_to(self, row: M) -> HttpResponseRedirect:
-        address = reverse(f"admin:messaging_{self.opts.model_name}_change", args=[quote(row.pk)])
-        return HttpResponseRedirect(address)
+    def _list_url(self) -> str:
+        return reverse(f"admin:messaging_{self.opts.model_name}_changelist")
+
+    def _row_url(self, row: M) -> str:
+        return reverse(f"admin:messaging_{self.opts.model_name}_change", args=[row.pk])
 
     def _page(
         self, request: HttpRequest, row: M | None, *, form: ReasonForm | None = None, status: int = 200
     ) -> HttpResponse:
         context = {
-            **admin.site.each_context(request),
+            **self.admin_site.each_context(request),
             "opts": self.opts,
+            "list_url": self._list_url(),
             "row": row,
+            "row_url": self._row_url(row) if row else "",
             "form": form,
             "title": self.replay_label,
             "effect": self.replay_effect,

@@ -19,7 +19,8 @@ def duration(length: timedelta) -> str:
     seconds = length.total_seconds()
     if abs(seconds) < 1:
         return f"{seconds * 1000:.0f} ms"
-    rest, parts = int(seconds), []
+    rest = int(seconds)
+    parts: list[tuple[int, str]] = []
     for unit, size in _UNITS:
         count, rest = divmod(rest, size)
         if count or parts:

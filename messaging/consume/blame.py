@@ -5,22 +5,21 @@ Only a message that is at fault becomes a dead letter. Everything else is waited
 
 import traceback
 
-from django.db import Error as DjangoDatabaseError
+from django.db import DataError, IntegrityError
+from django.db import Error as DatabaseError
 
 from messaging.errors import Poison
 from messaging.models import DeadLetter
 
-# SQLSTATE classes that speak of the data: 22 data exception, 23 integrity constraint violation.
-# https://www.postgresql.org/docs/18/errcodes-appendix.html
-_DATA_CLASSES = {"22", "23"}
-
 
 def fault_of_message(error: Exception) -> Poison | None:
-    """Why the message is at fault; None when it is not, and should be tried again later."""
+    """Why the message is at fault; None when it is not, and should be tried again later.
+
+    Of the database's errors only those that speak of the data count: a value that does not fit, a
+    constraint that does not hold. A missing table, a full disk, a lost connection are not the message's.
+    """
     if isinstance(error, Poison):
         return error
-    if isinstance(error, DjangoDatabaseError):
-        sqlstate = getattr(error.__cause__, "sqlstate", None) or ""
-        if sqlstate[:2] not in _DATA_CLASSES:
-            return None
+    if isinstance(error, DatabaseError) and not isinstance(error, DataError | IntegrityError):
+        return None
     return Poison(DeadLetter.Reason.HANDLER_FAILED, "".join(traceback.format_exception(error)))

@@ -134,7 +134,14 @@ def commit_fails(committed_db: None) -> Iterator[None]:
         cursor.execute(
             """
             CREATE FUNCTION refuse_commit() RETURNS trigger LANGUAGE plpgsql AS
-                $$ BEGIN RAISE EXCEPTION 'planted' USING ERRCODE = TG_ARGV[0]; END $$;
+                $$ BEGIN
+                    IF TG_ARGV[0] = 'cut' THEN
+                        PERFORM pg_terminate_backend(pg_backend_pid());
+                    ELSE
+                        RAISE EXCEPTION 'planted' USING ERRCODE = TG_ARGV[0];
+                    END IF;
+                    RETURN NULL;
+                END $$
             """
         )
     yield
@@ -151,6 +158,7 @@ class TestAFailingCommit:
             pytest.param("53100", (503, "database-unavailable"), id="a full disk"),
             pytest.param("57P01", (503, "database-unavailable"), id="a shutdown"),
             pytest.param("25006", (503, "database-unavailable"), id="a standby"),
+            pytest.param("cut", (503, "database-unavailable"), id="a connection that dies"),
         ],
     )
     def test_is_never_answered_with_success_and_leaves_nothing(
