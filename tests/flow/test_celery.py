@@ -1,0 +1,116 @@
+"""Celery wakes the relay up: its ticks may be lost, doubled or late, and nothing else depends on them."""
+
+import uuid
+
+import pytest
+import redis
+from django.conf import settings
+
+from inventory.models import StockMovement
+from messaging.models import OutboxPending, OutboxReceipt
+from messaging.prove.audit import audit
+from orders.models import Order
+from tests.factories import LineFactory, StockItemFactory, place
+from tests.flow_tools import wait_until
+from tests.process_tools import Processes
+
+WORKER = ("worker", "--pool=threads", "--concurrency=2")
+
+
+@pytest.fixture
+def own_broker() -> str:
+    """A database of Redis for this test alone, so that no other test's tick wakes its worker."""
+    number = uuid.uuid4().int % 14 + 1
+    url = f"{settings.CELERY_BROKER_URL.rpartition('/')[0]}/{number}"
+    redis.Redis.from_url(url).flushdb()
+    return url
+
+
+def place_one(sku: str = "SKU-A") -> None:
+    place(LineFactory(sku=sku, quantity=1))
+
+
+class TestTwoBeatsAndSeveralWorkers:
+    def test_publish_each_message_and_apply_it_once(self, processes: Processes, own_broker: str, tmp_path: object) -> None:
+        StockItemFactory(sku="SKU-A", initial=1000)
+        for number in range(2):
+            processes.celery(
+                "beat", "--schedule", f"{tmp_path}/beat-{number}", "--pidfile=", CELERY_BROKER_URL=own_broker
+            )
+        for number in range(3):
+            processes.celery(*WORKER, f"--hostname=w{number}@%h", CELERY_BROKER_URL=own_broker, RELAY_SHIFT_SECONDS="1")
+        for consumer in ("inventory", "orders"):
+            processes.manage("consume", consumer)
+
+        for _ in range(100):
+            place_one()
+
+        wait_until(lambda: Order.objects.filter(status="confirmed").count() == 100, what="all orders are confirmed")
+        wait_until(lambda: not OutboxPending.objects.exists(), what="the queue is empty")
+        assert StockMovement.objects.count() == 100
+        assert OutboxReceipt.objects.count() == 200
+        report = audit(deep=True)
+        assert report.nothing_missing
+        assert report.parked == report.dead_letters == 0
+
+
+class TestAShift:
+    def test_hands_over_to_the_next_without_a_tick(self, processes: Processes, own_broker: str) -> None:
+        from config.celery import app
+
+        StockItemFactory(sku="SKU-A", initial=1000)
+        processes.celery(*WORKER, CELERY_BROKER_URL=own_broker, RELAY_SHIFT_SECONDS="0.3")
+        with app.connection_for_write(own_broker) as connection:
+            # The only tick there is: no beat runs.
+            app.send_task("messaging.tasks.relay", connection=connection)
+
+        for number in range(1, 31):
+            place_one()
+            wait_until(lambda n=number: OutboxReceipt.objects.count() == n, what=f"message {number} was acknowledged")
+
+
+class TestRedis:
+    def test_emptied_under_way_delays_and_loses_nothing(
+        self, processes: Processes, own_broker: str, tmp_path: object
+    ) -> None:
+        StockItemFactory(sku="SKU-A", initial=1000)
+        processes.celery("beat", "--schedule", f"{tmp_path}/beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
+        processes.celery(*WORKER, CELERY_BROKER_URL=own_broker, RELAY_SHIFT_SECONDS="0.5")
+        place_one()
+        wait_until(lambda: OutboxReceipt.objects.count() == 1, what="the flow runs")
+
+        for _ in range(5):
+            redis.Redis.from_url(own_broker).flushdb()
+            place_one()
+
+        wait_until(lambda: OutboxReceipt.objects.count() == 6, what="all messages were acknowledged")
+
+
+class TestAKilledWorker:
+    def test_leaves_what_it_had_in_hand_to_the_next(self, processes: Processes, own_broker: str, tmp_path: object) -> None:
+        StockItemFactory(sku="SKU-A", initial=1000)
+        processes.celery("beat", "--schedule", f"{tmp_path}/beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
+        worker = processes.celery(*WORKER, CELERY_BROKER_URL=own_broker)
+        place_one()
+        wait_until(lambda: OutboxReceipt.objects.count() == 1, what="the flow runs")
+
+        for _ in range(50):
+            place_one()
+        worker.kill()
+        processes.celery(*WORKER, CELERY_BROKER_URL=own_broker)
+
+        wait_until(lambda: OutboxReceipt.objects.count() == 51, what="all messages were acknowledged")
+
+
+class TestAWorkerToldToStop:
+    def test_ends_its_shift_and_lets_its_leases_go(self, processes: Processes, own_broker: str, tmp_path: object) -> None:
+        from messaging.models import RelayShard
+
+        processes.celery("beat", "--schedule", f"{tmp_path}/beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
+        worker = processes.celery(*WORKER, CELERY_BROKER_URL=own_broker, RELAY_SHIFT_SECONDS="60")
+        wait_until(lambda: RelayShard.objects.exclude(owner="").exists(), what="the relay holds its shards")
+
+        worker.terminate()
+
+        assert worker.wait(30) == 0
+        assert not RelayShard.objects.exclude(owner="").exists()
