@@ -107,7 +107,8 @@ def invalid(request: HttpRequest, error: ValidationError) -> HttpResponse:
         return body_refused(missing_body(request))
     # In the body, `name` is only what the function calls it.
     where = ".".join(place) or "the body" if source == "body" else name
-    return problem(422, "invalid", "The request does not fit the schema", f"{where}: {first['msg']}.")
+    why = first["msg"].removeprefix("Value error, ")
+    return problem(422, "invalid", "The request does not fit the schema", f"{where}: {why}. See /api/docs.")
 
 
 @api.exception_handler(HttpError)

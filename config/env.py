@@ -9,7 +9,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 T = TypeVar("T")
 
-env = environ.Env()
+# Also from a file: where SECRET_KEY_FILE names one, its content is SECRET_KEY. Likewise for every other setting.
+env = environ.FileAwareEnv()
 
 
 def required(name: str, *, example: str, parse: Callable[[str], T]) -> T:

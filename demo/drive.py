@@ -35,11 +35,12 @@ def main() -> int:
     os.environ.setdefault("LOG_LEVEL", "ERROR")
     django.setup()
 
+    from config.env import env
     from demo import faults, prepare, proof
     from messaging.store.kafka import admin_client
 
-    token = os.environ.get("API_TOKEN") or secrets.token_urlsafe(32)
-    prepare.prepare(token=token, admin_password=os.environ.get("ADMIN_PASSWORD"))
+    token = env.str("API_TOKEN", default="") or secrets.token_urlsafe(32)
+    prepare.prepare(token=token, admin_password=env.str("ADMIN_PASSWORD", default=""))
     _say("tables, topics, stock and credentials are made")
     admin = admin_client()
     _wait_until_ready(os.environ["API_URL"], lambda: proof.flow_is_ready(admin))

@@ -1,16 +1,18 @@
 """Kill -9, while the load goes on: a broker that leads, the consumer that deducts, the relay."""
 
 import time
+from typing import TYPE_CHECKING
 
 from confluent_kafka.admin import AdminClient
 
-from devservices import Stack
+if TYPE_CHECKING:  # docker compose's image has no devservices
+    from devservices import Stack
 
 TOPIC = "orders.events"
 RESTART_SECONDS = 60.0
 
 
-def leader_role(admin: AdminClient, stack: Stack) -> str:
+def leader_role(admin: AdminClient, stack: "Stack") -> str:
     """The role of the broker that leads partition 0 of the orders' topic."""
     metadata = admin.list_topics(TOPIC, timeout=30)
     leader = metadata.topics[TOPIC].partitions[0].leader
@@ -18,7 +20,7 @@ def leader_role(admin: AdminClient, stack: Stack) -> str:
     return next(process.role for process in stack.processes() if process.port == port)
 
 
-def kill_three(admin: AdminClient, stack: Stack) -> list[str]:
+def kill_three(admin: AdminClient, stack: "Stack") -> list[str]:
     """SIGKILL the leader's broker, the inventory consumer and the Celery worker. Their lines for people."""
     told = []
     for role in (leader_role(admin, stack), "consume-inventory", "worker"):
@@ -28,7 +30,7 @@ def kill_three(admin: AdminClient, stack: Stack) -> list[str]:
     return told
 
 
-def wait_until_all_run(stack: Stack) -> None:
+def wait_until_all_run(stack: "Stack") -> None:
     """Wait until the supervisor has started everything again. Raises TimeoutError."""
     deadline = time.monotonic() + RESTART_SECONDS
     while missing := [process.role for process in stack.processes() if process.state != "running"]:

@@ -15,9 +15,13 @@ CLIENT_NAME = "demo"
 def prepare(*, token: str, admin_password: str | None) -> None:
     """Tables, topics, stock, a client of the API with this token, and the admin's account."""
     call_command("migrate", verbosity=0)
-    unheard = StringIO()
-    call_command("ensure_topics", wait=True, stdout=unheard)
-    call_command("seed_stock", stdout=unheard)
+    call_command("ensure_topics", wait=True, stdout=StringIO())
+    seed(token=token, admin_password=admin_password)
+
+
+def seed(*, token: str, admin_password: str | None) -> None:
+    """Stock, a client of the API with this token, and the admin's account, in tables that exist."""
+    call_command("seed_stock", stdout=StringIO())
     ApiClient.objects.update_or_create(
         name=CLIENT_NAME, defaults={"token_sha256": hashlib.sha256(token.encode()).hexdigest()}
     )

@@ -14,8 +14,8 @@ class KeyReused(OrderError):
 
 
 class NoSuchOrder(OrderError):
-    """The client has no order with this id."""
+    """The client has no order with this id. Check it against the list of the client's orders."""
 
 
 class NotCancellable(OrderError):
-    """The order was rejected: there is nothing to cancel."""
+    """The order was rejected and took no stock: there is nothing to cancel, and nothing left to do."""

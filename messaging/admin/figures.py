@@ -26,8 +26,9 @@ def figures() -> Figures:
             """
             SELECT (SELECT count(*) FROM outbox_pending),
                    (SELECT count(*) FROM outbox_pending WHERE parked_at IS NOT NULL),
-                   (SELECT now() - m.created_at FROM outbox_pending p JOIN outbox_message m ON m.id = p.outbox_id
-                    WHERE p.parked_at IS NULL ORDER BY p.outbox_id LIMIT 1),
+                   -- Not a join: with old statistics it is planned from the messages' side.
+                   (SELECT now() - created_at FROM outbox_message
+                    WHERE id = (SELECT min(outbox_id) FROM outbox_pending WHERE parked_at IS NULL)),
                    (SELECT count(*) FROM dead_letter WHERE resolved_at IS NULL),
                    (SELECT CASE WHEN reltuples >= 0 THEN reltuples::bigint END
                     FROM pg_class WHERE oid = 'outbox_message'::regclass)

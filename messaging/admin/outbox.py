@@ -82,7 +82,7 @@ class OutboxMessageAdmin(SecondChanceAdmin[OutboxMessage]):
                 )
             },
         ),
-        ("Delivery", {"fields": ("attempts", "last_error", "receipt")}),
+        ("Delivery", {"fields": ("attempts", "last_error", "delivered")}),
         ("Headers on the wire", {"fields": ("headers",), "classes": ("zl-wide",)}),
         ("Payload", {"fields": ("body",), "classes": ("zl-wide",)}),
     )
@@ -151,7 +151,7 @@ class OutboxMessageAdmin(SecondChanceAdmin[OutboxMessage]):
         return mono(f"{row.topic}[{receipt.partition}]@{receipt.offset}") if receipt else None
 
     @column("receipt", empty="none yet: Kafka has not acknowledged it")
-    def receipt(self, row: OutboxMessage) -> str | None:
+    def delivered(self, row: OutboxMessage) -> str | None:
         receipt = getattr(row, "receipt", None)
         if receipt is None:
             return None

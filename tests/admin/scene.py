@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+from django.db import transaction
 from uuid_utils.compat import uuid7
 
 from messaging.consume.batch import apply
@@ -39,7 +40,8 @@ def travel() -> None:
             record = acknowledge(message)
             for subscription in subscriptions():
                 if record.topic in subscription.topics:
-                    apply(subscription, [record])
+                    with transaction.atomic():
+                        apply(subscription, [record])
 
 
 def wanting_stock(order_id: UUID, *, quantity: int, sku: str = "SKU-MENDED") -> DeadLetter:

@@ -164,7 +164,7 @@ class TestAMessage:
     def test_that_does_not_exist_is_answered_with_a_sentence(self, superuser: Client) -> None:
         for wrong in ("999999", "abc", "9" * 30):
             answer = superuser.get(f"{LIST}{wrong}/change/", follow=True)
-            assert "doesn’t exist" in answer.content.decode()
+            assert f"ID “{wrong}”" in answer.content.decode()
 
 
 class TestAPayload:

@@ -243,7 +243,7 @@ class TestABody:
         response = caller.place({"lines": [{"sku": "A", "quantity": 1}, {"sku": "B", "quantity": 0}]})
 
         detail = json.loads(response.content)["detail"]
-        assert detail == "lines.1.quantity: Input should be greater than or equal to 1."
+        assert detail == "lines.1.quantity: Input should be greater than or equal to 1. See /api/docs."
 
 
 class TestAnIdempotencyKey:

@@ -63,11 +63,15 @@ class TestARepeatedPost:
         assert rows_written() == ONE_ORDER
 
     def test_of_another_client_makes_an_order_of_its_own(self, caller: Caller) -> None:
-        ours, theirs = caller.place(key="k"), Caller().place(key="k")
+        other = Caller()
+
+        ours, theirs = caller.place(key="k"), other.place(key="k")
 
         assert theirs.status_code == 201
         assert "Idempotent-Replayed" not in theirs
         assert json.loads(ours.content)["id"] != json.loads(theirs.content)["id"]
+        assert caller.place(key="k").content == ours.content
+        assert other.place(key="k").content == theirs.content
 
     def test_with_a_key_in_other_capitals_makes_another_order(self, caller: Caller) -> None:
         caller.place(key="k")

@@ -63,7 +63,7 @@ class TestWithoutPostgreSQL:
         for path in ("/livez", "/api/docs", "/api/openapi.json", "/static/ninja/swagger-ui.css"):
             assert server_without_database.ask("GET", path)[0] == 200
 
-    def test_a_cut_connectionis_replaced_in_the_next_request(self, server: Server, caller: Caller) -> None:
+    def test_a_cut_connection_is_replaced_in_the_next_request(self, server: Server, caller: Caller) -> None:
         server.ask("GET", "/api/orders", *headers(caller))
         with database.cursor() as cursor:
             cursor.execute(

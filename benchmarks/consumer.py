@@ -1,0 +1,129 @@
+"""The consumer from Kafka to the committed offset, against one ORM transaction an event."""
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from confluent_kafka import Consumer, Producer, TopicPartition
+from django.db import connection, transaction
+from django.db.models import F
+
+from benchmarks.result import Row, per_second
+from devservices import Stack
+from inventory.messages import StockReserved
+from inventory.models import StockItem, StockMovement
+from messaging.consume import consumer
+from messaging.consume.reader import Reader
+from messaging.envelope import Envelope, Record, decode, encode_headers, sha256
+from messaging.models import ProcessedMessage
+from messaging.produce import outbox
+from messaging.registry import subscription
+from messaging.store.kafka import consumer_settings, producer_settings
+from orders.messages import Line, OrderPlaced
+
+EVENTS, NAIVE_EVENTS = 30_000, 3_000
+TOPIC, NAME = "orders.events", "inventory"
+
+
+def run(stack: Stack) -> list[Row]:
+    naive = _measure(NAIVE_EVENTS, lambda records: [_naive_event(record) for record in records])
+    declared = subscription(NAME)
+    ours = _measure(EVENTS, lambda records: consumer.handle(declared, records))
+    return [
+        Row(
+            "consumer, from Kafka to the committed offset",
+            per_second(ours),
+            f"one ORM transaction an event: {per_second(naive)}",
+            f"{ours / naive:.1f}",
+            "≥ 15",
+        )
+    ]
+
+
+def _measure(events: int, handle: Callable[[Sequence[Record]], object]) -> float:
+    """Events a second, from the first record read to the last offset committed."""
+    _skip_to_the_end()
+    _produce(events)
+    reader = Reader(subscription(NAME))
+    seen, started = 0, 0.0
+    while seen < events:
+        records = reader.next_batch(1)
+        started = started or (time.perf_counter() if records else 0.0)
+        if records:
+            handle(records)
+            reader.commit(records)
+            seen += len(records)
+    elapsed = time.perf_counter() - started
+    reader.close()
+    assert StockMovement.objects.count() == events
+    _empty()
+    return events / elapsed
+
+
+def _naive_event(record: Record) -> None:
+    envelope = decode(record)
+    order = OrderPlaced.read(envelope)
+    with transaction.atomic():
+        if ProcessedMessage.objects.filter(message_id=envelope.message_id, consumer=NAME).exists():
+            return
+        ProcessedMessage.objects.create(
+            consumer=NAME,
+            message_id=envelope.message_id,
+            message_type=envelope.message_type,
+            source=envelope.source,
+            partition_key=envelope.partition_key,
+            sequence=envelope.sequence,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            payload_sha256=sha256(envelope.payload.encode()),
+        )
+        for line in order.lines:
+            item = StockItem.objects.select_for_update().get(sku=line.sku)
+            item.on_hand = F("on_hand") - line.quantity
+            item.save(update_fields=["on_hand"])
+            StockMovement.objects.create(
+                order_id=order.order_id, item=item, kind=StockMovement.Kind.RESERVE, quantity=-line.quantity
+            )
+        outbox.append(StockReserved(order_id=order.order_id), partition_key=str(order.order_id), sequence=1)
+
+
+def _produce(count: int) -> None:
+    producer = Producer(producer_settings())
+    template = Envelope(uuid.uuid4(), OrderPlaced.message_type, "orders", "", 1, "", datetime.now(UTC), None)
+    for number in range(count):
+        order_id = uuid.uuid4()
+        order = OrderPlaced(order_id=order_id, lines=[Line(sku=f"SKU-{number % 20 + 1:04}", quantity=1)])
+        envelope = replace(
+            template, message_id=uuid.uuid4(), partition_key=str(order_id), payload=order.model_dump_json()
+        )
+        producer.produce(
+            TOPIC,
+            key=envelope.partition_key.encode(),
+            value=envelope.payload.encode(),
+            headers=encode_headers(envelope),
+        )
+        producer.poll(0)
+    producer.flush()
+    producer.close()
+
+
+def _skip_to_the_end() -> None:
+    client = Consumer(consumer_settings(NAME))
+    ends = []
+    for partition in client.list_topics(TOPIC, timeout=15).topics[TOPIC].partitions:
+        _, high = client.get_watermark_offsets(TopicPartition(TOPIC, partition), timeout=15)
+        ends.append(TopicPartition(TOPIC, partition, high))
+    client.commit(offsets=ends, asynchronous=False)
+    client.close()
+
+
+def _empty() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "TRUNCATE outbox_pending, outbox_receipt, outbox_message, processed_message, key_position, parked_message, "
+            "dead_letter, inventory_stockmovement"
+        )
+        cursor.execute("UPDATE inventory_stockitem SET on_hand = initial")
