@@ -7,7 +7,7 @@ FORMAT ?= text
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up status env logs down test bench
+.PHONY: help setup demo up status env logs down test test-compose bench
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/' | expand -t 22
@@ -43,6 +43,9 @@ down: .venv/.ready  ## stop everything started in this checkout
 
 test: .venv/.ready  ## all tests, on servers of their own
 	@$(BIN)/python -m devservices exec --ephemeral -- $(BIN)/python -m pytest $(ARGS)
+
+test-compose:  ## the same system in docker compose, proven twice; needs only a Docker engine
+	@ORDERS=$(ORDERS) $(PYTHON) -m tests.compose.run
 
 bench: .venv/.ready  ## ratios, measured side by side (ONLY="relay consumer")
 	@$(BIN)/python -m devservices exec --ephemeral -- $(BIN)/python -m benchmarks --format $(FORMAT) $(ONLY)

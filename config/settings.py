@@ -110,6 +110,7 @@ DATABASES = {
 # --- Messaging: who reads what stands in config/registry.py ------------------------------------------
 MESSAGING_TOPICS = registry.TOPICS
 MESSAGING_SUBSCRIPTIONS = registry.SUBSCRIPTIONS
+MESSAGING_MESSAGES = registry.MESSAGES
 MESSAGING_BOOKS = registry.BOOKS
 MESSAGING_KEY_LINKS = registry.KEY_LINKS
 

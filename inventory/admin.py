@@ -8,7 +8,7 @@ from inventory.models import StockItem, StockMovement
 from messaging.admin import ReadOnlyAdmin, as_uuid, key_links
 from messaging.admin.links import search_link
 from messaging.admin.read_only import column
-from messaging.admin.show import linked, mono
+from messaging.admin.show import NONE, linked, mono
 
 
 @admin.register(StockItem)
@@ -45,10 +45,10 @@ class StockMovementAdmin(ReadOnlyAdmin[StockMovement]):
     def signed_quantity(self, row: StockMovement) -> str:
         return f"{row.quantity:+d}"
 
-    @column("order", empty="—")
-    def order(self, row: StockMovement) -> SafeString | None:
-        return mono(row.order_id) if row.order_id else None
+    @column("order")
+    def order(self, row: StockMovement) -> SafeString | str:
+        return mono(row.order_id) if row.order_id else NONE
 
-    @column("its pages", empty="—")
-    def related(self, row: StockMovement) -> SafeString | None:
-        return linked(key_links(row.order_id)) if row.order_id else None
+    @column("its pages")
+    def related(self, row: StockMovement) -> SafeString | str:
+        return linked(key_links(row.order_id)) if row.order_id else NONE

@@ -21,6 +21,7 @@ MAX_SEQUENCE = 2**31 - 1
 CONTENT_TYPE = "application/json"
 
 Header = tuple[str, bytes | None]
+TextHeader = tuple[str, str]
 
 
 class Payload(BaseModel):
@@ -76,21 +77,45 @@ class Record:
     headers: tuple[Header, ...]
 
 
-def encode_headers(envelope: Envelope) -> list[tuple[str, str | bytes | None]]:
+def encode_headers(envelope: Envelope) -> list[TextHeader]:
     """The record's headers. Key and value travel as they are: `partition_key` and `payload`."""
-    headers: list[tuple[str, str | bytes | None]] = [
+    return wire_headers(
+        message_id=str(envelope.message_id),
+        message_type=envelope.message_type,
+        source=envelope.source,
+        partition_key=envelope.partition_key,
+        sequence=envelope.sequence,
+        occurred_at=envelope.occurred_at.astimezone(UTC).isoformat(),
+        payload_sha256=sha256(envelope.payload.encode()),
+        traceparent=envelope.traceparent,
+    )
+
+
+def wire_headers(
+    *,
+    message_id: str,
+    message_type: str,
+    source: str,
+    partition_key: str,
+    sequence: int,
+    occurred_at: str,
+    payload_sha256: str,
+    traceparent: str | None,
+) -> list[TextHeader]:
+    """`encode_headers` for a message whose fields are text already: the relay's way, a message is not parsed."""
+    headers = [
         ("ce_specversion", "1.0"),
-        ("ce_id", str(envelope.message_id)),
-        ("ce_source", envelope.source),
-        ("ce_type", envelope.message_type),
-        ("ce_time", envelope.occurred_at.astimezone(UTC).isoformat()),
-        ("ce_subject", envelope.partition_key),
-        ("ce_sequence", str(envelope.sequence)),
-        ("ce_sha256", sha256(envelope.payload.encode())),
+        ("ce_id", message_id),
+        ("ce_source", source),
+        ("ce_type", message_type),
+        ("ce_time", occurred_at),
+        ("ce_subject", partition_key),
+        ("ce_sequence", str(sequence)),
+        ("ce_sha256", payload_sha256),
         ("content-type", CONTENT_TYPE),
     ]
-    if envelope.traceparent:
-        headers.append(("traceparent", envelope.traceparent))
+    if traceparent:
+        headers.append(("traceparent", traceparent))
     return headers
 
 
@@ -111,7 +136,7 @@ def decode(record: Record) -> Envelope:
         sequence=_sequence(headers["ce_sequence"]),
         payload=_json_object(payload),
         occurred_at=_time(headers["ce_time"]),
-        traceparent=headers.get("traceparent"),
+        traceparent=_traceparent(record.headers),
     )
 
 
@@ -143,7 +168,8 @@ _REQUIRED = (
 def _text_headers(headers: tuple[Header, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in headers:
-        if not name.startswith("ce_") and name != "traceparent":
+        # What we do not read cannot make a message unreadable.
+        if name not in _REQUIRED:
             continue
         if name in found:
             raise Poison("unreadable", f"the header {name} stands twice")
@@ -157,6 +183,13 @@ def _text_headers(headers: tuple[Header, ...]) -> dict[str, str]:
     if too_long:
         raise Poison("unreadable", f"the header {too_long[0]} is longer than 255 characters")
     return found
+
+
+def _traceparent(headers: tuple[Header, ...]) -> str | None:
+    """The trace to continue. One that is doubled or damaged is none: a trace is no part of the message."""
+    values = [value for name, value in headers if name == "traceparent"]
+    text = values[0] if len(values) == 1 else None
+    return text.decode("ascii", "replace") if text else None
 
 
 def _utf8(what: str, value: bytes | None) -> str:
@@ -190,9 +223,10 @@ def _uuid(text: str) -> UUID:
 
 
 def _sequence(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text[:11]) <= MAX_SEQUENCE:
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if not 1 <= number <= MAX_SEQUENCE:
         raise Poison("unreadable", f"ce_sequence is not a number from 1 to {MAX_SEQUENCE}")
-    return int(text)
+    return number
 
 
 def _time(text: str) -> datetime:

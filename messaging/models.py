@@ -62,8 +62,6 @@ class OutboxPending(models.Model):
     class Meta:
         db_table = "outbox_pending"
         indexes = [
-            # The relay's scan: a shard's rows in the order of their ids.
-            models.Index(fields=["shard", "message"], name="outbox_pending_scan"),
             models.Index(fields=["message"], name="outbox_pending_parked", condition=Q(parked_at__isnull=False)),
         ]
 
@@ -74,8 +72,15 @@ class OutboxPending(models.Model):
 class OutboxReceipt(models.Model):
     """Where in Kafka's log the brokers acknowledged the message, and when we learnt of it."""
 
+    # Without a constraint in the database: settling takes the id from the queue, whose own foreign key
+    # has vouched for it, and checking again would lock and rewrite each message a second time.
     message = models.OneToOneField(
-        OutboxMessage, models.CASCADE, primary_key=True, related_name="receipt", db_column="outbox_id"
+        OutboxMessage,
+        models.DO_NOTHING,
+        primary_key=True,
+        related_name="receipt",
+        db_column="outbox_id",
+        db_constraint=False,
     )
     partition = models.IntegerField()
     offset = models.BigIntegerField()

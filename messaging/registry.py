@@ -1,4 +1,4 @@
-"""What the project's wiring (config/registry.py) declares: topics, and who reads them."""
+"""What the project's wiring (config/registry.py) declares: topics, messages, and who reads them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from functools import cached_property
 from django.conf import settings
 from django.utils.module_loading import import_string
 
-from messaging.envelope import Envelope
+from messaging.envelope import Envelope, Payload
 
 Handler = Callable[[Sequence[Envelope]], None]
 
@@ -48,6 +48,11 @@ class KeyLink:
 
 def topics() -> list[Topic]:
     declared: list[Topic] = settings.MESSAGING_TOPICS
+    return declared
+
+
+def messages() -> list[type[Payload]]:
+    declared: list[type[Payload]] = settings.MESSAGING_MESSAGES
     return declared
 
 

@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from messaging.admin.links import key_links, search_link
 from messaging.admin.read_only import M, ReadOnlyAdmin, as_uuid, column
-from messaging.admin.show import bytes_block, header_values, headers_table, linked, moment, mono
+from messaging.admin.show import NONE, bytes_block, header_values, headers_table, linked, moment, mono
 from messaging.models import DeadLetter, OutboxMessage, ParkedMessage, ProcessedMessage
 from messaging.registry import subscriptions
 
@@ -88,13 +88,13 @@ class RawRecordAdmin(ReadOnlyAdmin[M]):
     heavy_fields = ("key", "value", "headers")
     record_fields = ("place", "raw_headers", "raw_key", "raw_value")
 
-    @column("message id", empty="—")
-    def message(self, row: ParkedMessage | DeadLetter) -> SafeString | None:
-        return linked([(str(row.message_id), message_link(row.message_id))]) if row.message_id else None
+    @column("message id")
+    def message(self, row: ParkedMessage | DeadLetter) -> SafeString | str:
+        return linked([(str(row.message_id), message_link(row.message_id))]) if row.message_id else NONE
 
-    @column("its pages", empty="—")
-    def related(self, row: ParkedMessage | DeadLetter) -> SafeString | None:
-        return linked(key_links(row.partition_key)) if row.partition_key else None
+    @column("its pages")
+    def related(self, row: ParkedMessage | DeadLetter) -> SafeString | str:
+        return linked(key_links(row.partition_key)) if row.partition_key else NONE
 
     @column("read at")
     def place(self, row: ParkedMessage | DeadLetter) -> SafeString:

@@ -3,11 +3,13 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 from uuid import UUID
 
 from django.urls import reverse
+from django.utils.safestring import SafeString
 
+from messaging.admin.show import badge, duration
 from messaging.models import DeadLetter, OutboxMessage, ParkedMessage, ProcessedMessage
 from messaging.registry import subscriptions
 
@@ -16,22 +18,37 @@ MAX_STEPS = 100
 
 @dataclass(frozen=True, slots=True)
 class Taking:
-    """What became of a message at one consumer, which took it `after` it was written."""
+    """What became of a message at one consumer, which took it so long `after` it was written."""
 
     consumer: str
     outcome: str
-    after: timedelta | None = None
+    after: str = ""
     redeliveries: int = 0
     url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One message of the key, and its consumers."""
+    """One message of the key, and its consumers. `began` is when the key's first message was written."""
 
     message: OutboxMessage
     state: str
     takings: list[Taking]
+    began: datetime
+
+    @property
+    def badge(self) -> SafeString:
+        return badge(self.state)
+
+    @property
+    def written(self) -> str:
+        """The first message's time of day; how much later for the others."""
+        later = self.message.created_at - self.began
+        return f"+ {duration(later)}" if later else f"{self.began:%H:%M:%S}"
+
+    @property
+    def place(self) -> str:
+        return place_of(self.message)
 
 
 def state_of(message: OutboxMessage) -> str:
@@ -39,6 +56,12 @@ def state_of(message: OutboxMessage) -> str:
     if pending := getattr(message, "pending", None):
         return "parked" if pending.parked_at else "pending"
     return "acknowledged" if hasattr(message, "receipt") else "in no table"
+
+
+def place_of(message: OutboxMessage) -> str:
+    """Where the message is in Kafka's log; empty while it is not."""
+    receipt = getattr(message, "receipt", None)
+    return f"{message.topic}[{receipt.partition}]@{receipt.offset}" if receipt else ""
 
 
 def journey(partition_key: str) -> list[Step]:
@@ -50,7 +73,9 @@ def journey(partition_key: str) -> list[Step]:
         .order_by("pk")[:MAX_STEPS]
     )
     takings = _takings(messages)
-    return [Step(message, state_of(message), takings[message.message_id]) for message in messages]
+    return [
+        Step(message, state_of(message), takings[message.message_id], messages[0].created_at) for message in messages
+    ]
 
 
 def _takings(messages: Sequence[OutboxMessage]) -> dict[UUID, list[Taking]]:
@@ -90,7 +115,7 @@ def _taking(
     return Taking(
         consumer,
         "taken",
-        after=row.processed_at - message.created_at,
+        after=duration(row.processed_at - message.created_at),
         redeliveries=row.redeliveries,
         url=reverse("admin:messaging_processedmessage_change", args=[row.pk]),
     )

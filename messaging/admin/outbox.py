@@ -5,14 +5,16 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from messaging.admin.figures import figures, message_types
-from messaging.admin.journey import MAX_STEPS, journey, state_of
+from messaging.admin.journey import MAX_STEPS, journey, place_of, state_of
 from messaging.admin.links import key_links
 from messaging.admin.read_only import as_uuid, column
 from messaging.admin.second_chance import SecondChanceAdmin
-from messaging.admin.show import age, badge, duration, headers_table, json_block, linked, moment, mono
+from messaging.admin.show import NONE, age, badge, duration, headers_table, json_block, linked, moment, mono
 from messaging.envelope import Envelope, encode_headers
 from messaging.models import OutboxMessage
 from messaging.produce.queue import unpark
@@ -60,8 +62,7 @@ class OutboxMessageAdmin(SecondChanceAdmin[OutboxMessage]):
         "The later messages of its key, which wait behind it, follow."
     )
     change_list_template = "admin/messaging/outbox_list.html"
-    change_form_template = "admin/messaging/outbox_message.html"
-    list_display = ("message", "state", "age", "attempts", "place", "key", "sequence")
+    list_display = ("message", "state_and_place", "age", "attempts")
     list_filter = (StateFilter, TypeFilter)
     filter_lookups = ("state", "type")
     heavy_fields = ("payload",)
@@ -83,6 +84,7 @@ class OutboxMessageAdmin(SecondChanceAdmin[OutboxMessage]):
             },
         ),
         ("Delivery", {"fields": ("attempts", "last_error", "delivered")}),
+        ("All messages of this key", {"fields": ("way",), "classes": ("zl-wide",)}),
         ("Headers on the wire", {"fields": ("headers",), "classes": ("zl-wide",)}),
         ("Payload", {"fields": ("body",), "classes": ("zl-wide",)}),
     )
@@ -114,18 +116,13 @@ class OutboxMessageAdmin(SecondChanceAdmin[OutboxMessage]):
         }
         return super().changelist_view(request, {**above, **(extra_context or {})})
 
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        steps = journey(context["original"].partition_key)
-        context |= {"steps": steps, "max_steps": MAX_STEPS, "cut": len(steps) == MAX_STEPS}
-        return super().render_change_form(request, context, *args, **kwargs)
-
     # --- columns and fields ------------------------------------------------------------------------
 
     @column("message")
-    def message(self, row: OutboxMessage) -> str:
-        return row.message_type
+    def message(self, row: OutboxMessage) -> SafeString:
+        return format_html(
+            '{}<span class="zl-mono zl-below">{}</span>', row.message_type, f"{row.partition_key} #{row.sequence}"
+        )
 
     @column("state")
     def state(self, row: OutboxMessage) -> SafeString:
@@ -135,26 +132,25 @@ class OutboxMessageAdmin(SecondChanceAdmin[OutboxMessage]):
     def age(self, row: OutboxMessage) -> str:
         return age(row.created_at)
 
-    @column("refusals", empty="—")
-    def attempts(self, row: OutboxMessage) -> int | None:
+    @column("refusals")
+    def attempts(self, row: OutboxMessage) -> int | str:
         pending = getattr(row, "pending", None)
-        return pending.attempts if pending else None
+        return pending.attempts if pending else NONE
 
-    @column("last error", empty="—")
-    def last_error(self, row: OutboxMessage) -> str | None:
+    @column("last error")
+    def last_error(self, row: OutboxMessage) -> str:
         pending = getattr(row, "pending", None)
-        return pending.last_error or None if pending else None
+        return (pending.last_error if pending else "") or NONE
 
-    @column("place in Kafka", empty="—")
-    def place(self, row: OutboxMessage) -> SafeString | None:
-        receipt = getattr(row, "receipt", None)
-        return mono(f"{row.topic}[{receipt.partition}]@{receipt.offset}") if receipt else None
+    @column("state, and place in Kafka")
+    def state_and_place(self, row: OutboxMessage) -> SafeString:
+        return format_html('{}<span class="zl-mono zl-below">{}</span>', self.state(row), place_of(row))
 
-    @column("receipt", empty="none yet: Kafka has not acknowledged it")
-    def delivered(self, row: OutboxMessage) -> str | None:
+    @column("receipt")
+    def delivered(self, row: OutboxMessage) -> str:
         receipt = getattr(row, "receipt", None)
         if receipt is None:
-            return None
+            return "none yet: Kafka has not acknowledged it"
         late = duration(receipt.acknowledged_at - row.created_at)
         place = f"topic {row.topic}, partition {receipt.partition}, offset {receipt.offset}"
         return f"{place}\nacknowledged at {moment(receipt.acknowledged_at)}, {late} after it was written"
@@ -174,6 +170,12 @@ class OutboxMessageAdmin(SecondChanceAdmin[OutboxMessage]):
     @column("written")
     def written(self, row: OutboxMessage) -> str:
         return f"{moment(row.created_at)}, {age(row.created_at)} ago"
+
+    @column("")
+    def way(self, row: OutboxMessage) -> SafeString:
+        steps = journey(row.partition_key)
+        context = {"steps": steps, "here": row.pk, "max_steps": MAX_STEPS, "cut": len(steps) == MAX_STEPS}
+        return render_to_string("admin/messaging/journey.html", context)
 
     @column("")
     def headers(self, row: OutboxMessage) -> SafeString:

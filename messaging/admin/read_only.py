@@ -13,7 +13,7 @@ from django.contrib.admin.views.main import PAGE_VAR, ChangeList
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 M = TypeVar("M", bound=Model)
 
@@ -111,6 +111,11 @@ class ReadOnlyAdmin(_NothingToEdit, ModelAdmin[M]):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return KeysetChangeList
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        # Django's title would be "Select … to view".
+        title = str(self.opts.verbose_name_plural).capitalize()
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         """The filters that the page shows, and no others.
 
@@ -134,6 +139,6 @@ def as_uuid(term: str) -> UUID | None:
         return None
 
 
-def column(title: str, *, empty: str | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def column(title: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A computed column or field with its title."""
-    return admin.display(description=title, empty_value=empty)
+    return admin.display(description=title)

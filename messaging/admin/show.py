@@ -9,6 +9,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+NONE = "—"
 MAX_TEXT = 64 * 1024
 MAX_HEX_BYTES = 2 * 1024
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
@@ -17,7 +18,9 @@ _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 def duration(length: timedelta) -> str:
     """The two largest units: `3 h 20 min`, `12 s`. Below a second: `15 ms`."""
     seconds = length.total_seconds()
-    if abs(seconds) < 1:
+    if seconds <= -1:
+        return f"-{duration(-length)}"
+    if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     rest = int(seconds)
     parts: list[tuple[int, str]] = []

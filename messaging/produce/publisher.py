@@ -6,7 +6,7 @@ from collections.abc import Callable
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from messaging.envelope import encode_headers
+from messaging.envelope import sha256, wire_headers
 from messaging.errors import FatalClientError
 from messaging.produce.queue import Acknowledged, PendingMessage, Refused
 from messaging.store.kafka import producer_settings
@@ -35,13 +35,23 @@ class Publisher:
 
     def publish(self, message: PendingMessage) -> None:
         """Queue the message in the client. Its delivery report comes out of `collect`."""
-        envelope = message.envelope
+        payload = message.payload.encode()
+        headers = wire_headers(
+            message_id=message.message_id,
+            message_type=message.message_type,
+            source=message.source,
+            partition_key=message.partition_key,
+            sequence=message.sequence,
+            occurred_at=message.occurred_at,
+            payload_sha256=sha256(payload),
+            traceparent=message.traceparent,
+        )
         try:
             self._producer.produce(
                 message.topic,
-                key=envelope.partition_key.encode(),
-                value=envelope.payload.encode(),
-                headers=encode_headers(envelope),
+                key=message.partition_key.encode(),
+                value=payload,
+                headers=headers,
                 on_delivery=self._reporter(message.outbox_id),
             )
         except BufferError:
@@ -56,9 +66,8 @@ class Publisher:
 
         Raises FatalClientError when this producer can never publish again: drop it, build a new one.
         """
-        if not self._reports:
-            self._producer.poll(timeout)
-        self._producer.poll(0)
+        # Also sends what was published since, without waiting for the linger time to pass.
+        self._producer.flush(timeout)
         if self._fatal:
             raise FatalClientError(str(self._fatal))
         acknowledged: list[Acknowledged] = []

@@ -105,8 +105,8 @@ class Relay:
         for _ in range(PAGES if shards else 0):
             page = queue.fetch(shards=shards, in_flight=hidden, after=after, limit=PAGE)
             for message in page:
-                if message.envelope.stream not in busy:
-                    busy.add(message.envelope.stream)
+                if not message.waits and message.stream not in busy:
+                    busy.add(message.stream)
                     free.append(message)
             if len(page) < PAGE or len(free) >= PAGE // 2:
                 break
@@ -118,7 +118,7 @@ class Relay:
             self._publisher = self._make_publisher()
         if self._publisher is not None:
             for message in messages:
-                self._flying[message.outbox_id] = message.envelope.stream
+                self._flying[message.outbox_id] = message.stream
                 self._publisher.publish(message)
         return len(messages)
 

@@ -7,7 +7,6 @@ from messaging.envelope import Header, Record
 
 def record_of(message: Message) -> Record:
     """Every byte that the record holds, and where it stands. The message must not be an error."""
-    pairs: list[Header] = [(str(name), _bytes(value)) for name, value in list(message.headers() or ())]
     return Record(
         topic=message.topic() or "",
         partition=message.partition() or 0,
@@ -15,8 +14,18 @@ def record_of(message: Message) -> Record:
         leader_epoch=message.leader_epoch(),
         key=_bytes(message.key()),
         value=_bytes(message.value()),
-        headers=tuple(pairs),
+        headers=_headers(message),
     )
+
+
+def _headers(message: Message) -> tuple[Header, ...]:
+    try:
+        pairs = list(message.headers() or ())
+    except SystemError:
+        # What confluent-kafka 2.16.1 raises for a header whose name is not UTF-8. It is lost to us, and
+        # asking again would hand out a null pointer. Without headers the record is a dead letter.
+        return ()
+    return tuple((str(name), _bytes(value)) for name, value in pairs)
 
 
 def _bytes(value: object) -> bytes | None:

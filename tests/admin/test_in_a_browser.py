@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from messaging.models import DeadLetter, OutboxMessage
@@ -57,11 +57,16 @@ def page(browser: Browser) -> Iterator[Page]:
     page = context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("console", lambda message: complaints.append(message.text) if is_complaint(message) else None)
     page.on("response", lambda answer: complaints.append(answer.url) if answer.status >= 500 else None)
     yield page
     context.close()
     assert complaints == []
+
+
+def is_complaint(message: ConsoleMessage) -> bool:
+    # There is no favicon, which every browser asks for.
+    return message.type == "error" and not message.location["url"].endswith("/favicon.ico")
 
 
 @pytest.fixture
@@ -89,6 +94,8 @@ def order(committed_db: None) -> Order:
         place(LineFactory(sku="MUG-BLUE", quantity=quantity), client=client)
     first = OutboxMessage.objects.filter(pending__isnull=False).order_by("pk")[0]
     queue.park([queue.Refused(first.pk, "MSG_SIZE_TOO_LARGE: the broker takes no record of this size")])
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE outbox_message")  # as autovacuum does; the number above the list is its estimate
     wanting_stock(Order.objects.filter(status="pending").latest("pk").pk, quantity=1, sku="MUG-GREEN")
     return order
 
@@ -154,5 +161,3 @@ class TestAnOperator:
             page.screenshot(path=tmp_path / f"dark-{name}.png", full_page=True)
             page.set_viewport_size({"width": 390, "height": 800})
             page.screenshot(path=tmp_path / f"narrow-{name}.png", full_page=True)
-
-        assert connection.vendor == "postgresql"

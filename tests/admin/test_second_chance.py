@@ -170,6 +170,27 @@ class TestReplay:
         assert not StockMovement.objects.exists()
 
 
+class TestTheAuditTrail:
+    def test_lists_who_replayed_what_and_why(self, login: Login, superuser: Client, mended: DeadLetter) -> None:
+        login("replay_deadletter").post(replay_page(mended), REASON)
+
+        shown = superuser.get("/admin/admin/logentry/").content.decode()
+
+        assert "olga" in shown
+        assert "Replay: the SKU exists now" in shown
+        assert mended_page(mended) in shown
+
+    def test_keeps_the_user_whose_rows_it_holds(self, login: Login, superuser: Client, mended: DeadLetter) -> None:
+        """Django deletes a user's audit rows with the user: so such a user is deactivated instead."""
+        login("replay_deadletter").post(replay_page(mended), REASON)
+        olga = User.objects.get(username="olga")
+
+        answer = superuser.post(reverse("admin:auth_user_delete", args=[olga.pk]), {"post": "yes"})
+
+        assert answer.status_code == 403
+        assert LogEntry.objects.filter(user=olga).exists()
+
+
 @pytest.mark.django_db(transaction=True)
 class TestTwoOperators:
     def test_replay_at_once_and_one_is_told(self, committed_db: None, login: Login, order_id: UUID) -> None:

@@ -102,7 +102,7 @@ class TestARound:
             """Publishes for real, and keeps the reports to itself: they are still out."""
 
             def publish(self, message: PendingMessage) -> None:
-                published.append((message.envelope.partition_key, message.envelope.sequence))
+                published.append((message.partition_key, message.sequence))
                 super().publish(message)
 
             def collect(self, timeout: float) -> tuple[list[Acknowledged], list[Refused], list[int]]:
