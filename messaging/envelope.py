@@ -21,7 +21,7 @@ MAX_SEQUENCE = 2**31 - 1
 CONTENT_TYPE = "application/json"
 
 Header = tuple[str, bytes | None]
-TextHeader = tuple[str, str]
+TextHeader = tuple[str, str | bytes | None]  # always text; the type is the client's
 
 
 class Payload(BaseModel):
@@ -103,7 +103,7 @@ def wire_headers(
     traceparent: str | None,
 ) -> list[TextHeader]:
     """`encode_headers` for a message whose fields are text already: the relay's way, a message is not parsed."""
-    headers = [
+    headers: list[TextHeader] = [
         ("ce_specversion", "1.0"),
         ("ce_id", message_id),
         ("ce_source", source),

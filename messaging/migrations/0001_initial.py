@@ -6,175 +6,264 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='KeyPosition',
+            name="KeyPosition",
             fields=[
-                ('pk', models.CompositePrimaryKey('partition_key', 'source', 'consumer', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('consumer', models.CharField(max_length=64)),
-                ('source', models.CharField(max_length=255)),
-                ('partition_key', models.CharField(max_length=255)),
-                ('last_sequence', models.PositiveIntegerField()),
+                (
+                    "pk",
+                    models.CompositePrimaryKey(
+                        "partition_key",
+                        "source",
+                        "consumer",
+                        blank=True,
+                        editable=False,
+                        primary_key=True,
+                        serialize=False,
+                    ),
+                ),
+                ("consumer", models.CharField(max_length=64)),
+                ("source", models.CharField(max_length=255)),
+                ("partition_key", models.CharField(max_length=255)),
+                ("last_sequence", models.PositiveIntegerField()),
             ],
             options={
-                'db_table': 'key_position',
+                "db_table": "key_position",
             },
         ),
         migrations.CreateModel(
-            name='OutboxMessage',
+            name="OutboxMessage",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('message_id', models.UUIDField(help_text='the id that consumers deduplicate by (UUIDv7)', unique=True)),
-                ('message_type', models.CharField(max_length=255)),
-                ('source', models.CharField(help_text='the context that wrote it: orders, inventory', max_length=255)),
-                ('topic', models.CharField(max_length=249)),
-                ('partition_key', models.CharField(help_text="the order's id: equal keys keep their order", max_length=255)),
-                ('sequence', models.PositiveIntegerField(help_text="the message's number within its source and key, from 1")),
-                ('payload', models.TextField(help_text='the JSON that travels, to the byte')),
-                ('traceparent', models.CharField(max_length=55, null=True)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), help_text="by the database's clock")),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "message_id",
+                    models.UUIDField(help_text="the id that consumers deduplicate by (UUIDv7)", unique=True),
+                ),
+                ("message_type", models.CharField(max_length=255)),
+                ("source", models.CharField(help_text="the context that wrote it: orders, inventory", max_length=255)),
+                ("topic", models.CharField(max_length=249)),
+                (
+                    "partition_key",
+                    models.CharField(help_text="the order's id: equal keys keep their order", max_length=255),
+                ),
+                (
+                    "sequence",
+                    models.PositiveIntegerField(help_text="the message's number within its source and key, from 1"),
+                ),
+                ("payload", models.TextField(help_text="the JSON that travels, to the byte")),
+                ("traceparent", models.CharField(max_length=55, null=True)),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), help_text="by the database's clock"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'outbox_message',
-                'permissions': [('replay_message', 'Can put a parked message back into the queue')],
+                "db_table": "outbox_message",
+                "permissions": [("replay_message", "Can put a parked message back into the queue")],
             },
         ),
         migrations.CreateModel(
-            name='ParkedMessage',
+            name="ParkedMessage",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('consumer', models.CharField(max_length=64)),
-                ('topic', models.CharField(max_length=249)),
-                ('partition', models.IntegerField()),
-                ('offset', models.BigIntegerField()),
-                ('key', models.BinaryField(null=True)),
-                ('value', models.BinaryField(null=True)),
-                ('headers', models.JSONField(help_text='[[name, value in hexadecimal or null], …], in their order')),
-                ('message_id', models.UUIDField()),
-                ('source', models.CharField(max_length=255)),
-                ('partition_key', models.CharField(max_length=255)),
-                ('sequence', models.PositiveIntegerField()),
-                ('parked_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("consumer", models.CharField(max_length=64)),
+                ("topic", models.CharField(max_length=249)),
+                ("partition", models.IntegerField()),
+                ("offset", models.BigIntegerField()),
+                ("key", models.BinaryField(null=True)),
+                ("value", models.BinaryField(null=True)),
+                ("headers", models.JSONField(help_text="[[name, value in hexadecimal or null], …], in their order")),
+                ("message_id", models.UUIDField()),
+                ("source", models.CharField(max_length=255)),
+                ("partition_key", models.CharField(max_length=255)),
+                ("sequence", models.PositiveIntegerField()),
+                ("parked_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'db_table': 'parked_message',
+                "db_table": "parked_message",
             },
         ),
         migrations.CreateModel(
-            name='ProcessedMessage',
+            name="ProcessedMessage",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('consumer', models.CharField(max_length=64)),
-                ('message_id', models.UUIDField()),
-                ('message_type', models.CharField(max_length=255)),
-                ('source', models.CharField(max_length=255)),
-                ('partition_key', models.CharField(max_length=255)),
-                ('sequence', models.PositiveIntegerField()),
-                ('topic', models.CharField(max_length=249)),
-                ('partition', models.IntegerField()),
-                ('offset', models.BigIntegerField()),
-                ('payload_sha256', models.CharField(help_text='tells a redelivery from a reused id', max_length=64)),
-                ('processed_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('redeliveries', models.PositiveIntegerField(db_default=0, help_text='duplicates absorbed since')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("consumer", models.CharField(max_length=64)),
+                ("message_id", models.UUIDField()),
+                ("message_type", models.CharField(max_length=255)),
+                ("source", models.CharField(max_length=255)),
+                ("partition_key", models.CharField(max_length=255)),
+                ("sequence", models.PositiveIntegerField()),
+                ("topic", models.CharField(max_length=249)),
+                ("partition", models.IntegerField()),
+                ("offset", models.BigIntegerField()),
+                ("payload_sha256", models.CharField(help_text="tells a redelivery from a reused id", max_length=64)),
+                ("processed_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("redeliveries", models.PositiveIntegerField(db_default=0, help_text="duplicates absorbed since")),
             ],
             options={
-                'db_table': 'processed_message',
+                "db_table": "processed_message",
             },
         ),
         migrations.CreateModel(
-            name='RelayShard',
+            name="RelayShard",
             fields=[
-                ('shard', models.SmallIntegerField(primary_key=True, serialize=False)),
-                ('owner', models.CharField(db_default='', max_length=255)),
-                ('leased_until', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), help_text="by the database's clock")),
+                ("shard", models.SmallIntegerField(primary_key=True, serialize=False)),
+                ("owner", models.CharField(db_default="", max_length=255)),
+                (
+                    "leased_until",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(), help_text="by the database's clock"
+                    ),
+                ),
             ],
             options={
-                'db_table': 'relay_shard',
+                "db_table": "relay_shard",
             },
         ),
         migrations.CreateModel(
-            name='DeadLetter',
+            name="DeadLetter",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('consumer', models.CharField(max_length=64)),
-                ('topic', models.CharField(max_length=249)),
-                ('partition', models.IntegerField()),
-                ('offset', models.BigIntegerField()),
-                ('key', models.BinaryField(null=True)),
-                ('value', models.BinaryField(null=True)),
-                ('headers', models.JSONField(help_text='[[name, value in hexadecimal or null], …], in their order')),
-                ('reason', models.CharField(choices=[('unreadable', 'not a message of ours'), ('corrupt', 'the payload does not match its sha256'), ('unknown_type', 'no handler for this type or version'), ('invalid_payload', 'the payload does not fit the schema'), ('sequence_conflict', 'another message was applied with this sequence'), ('id_conflict', 'another message was taken with this id'), ('refused', 'the domain refuses it'), ('handler_failed', 'the handler raised an error')], max_length=32)),
-                ('detail', models.TextField()),
-                ('message_id', models.UUIDField(help_text='empty where the record names none', null=True)),
-                ('partition_key', models.CharField(db_default='', max_length=255)),
-                ('fingerprint', models.CharField(help_text='sha256 of key, value and headers', max_length=64)),
-                ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('resolved_at', models.DateTimeField(null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("consumer", models.CharField(max_length=64)),
+                ("topic", models.CharField(max_length=249)),
+                ("partition", models.IntegerField()),
+                ("offset", models.BigIntegerField()),
+                ("key", models.BinaryField(null=True)),
+                ("value", models.BinaryField(null=True)),
+                ("headers", models.JSONField(help_text="[[name, value in hexadecimal or null], …], in their order")),
+                (
+                    "reason",
+                    models.CharField(
+                        choices=[
+                            ("unreadable", "not a message of ours"),
+                            ("corrupt", "the payload does not match its sha256"),
+                            ("unknown_type", "no handler for this type or version"),
+                            ("invalid_payload", "the payload does not fit the schema"),
+                            ("sequence_conflict", "another message was applied with this sequence"),
+                            ("id_conflict", "another message was taken with this id"),
+                            ("refused", "the domain refuses it"),
+                            ("handler_failed", "the handler raised an error"),
+                        ],
+                        max_length=32,
+                    ),
+                ),
+                ("detail", models.TextField()),
+                ("message_id", models.UUIDField(help_text="empty where the record names none", null=True)),
+                ("partition_key", models.CharField(db_default="", max_length=255)),
+                ("fingerprint", models.CharField(help_text="sha256 of key, value and headers", max_length=64)),
+                ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                ("resolved_at", models.DateTimeField(null=True)),
             ],
             options={
-                'db_table': 'dead_letter',
-                'permissions': [('replay_deadletter', 'Can replay a dead letter')],
-                'indexes': [models.Index(condition=models.Q(('resolved_at__isnull', True)), fields=['id'], name='dead_letter_open'), models.Index(fields=['message_id'], name='dead_letter_message')],
-                'constraints': [models.UniqueConstraint(fields=('consumer', 'topic', 'partition', 'offset', 'fingerprint'), name='dead_letter_once')],
+                "db_table": "dead_letter",
+                "permissions": [("replay_deadletter", "Can replay a dead letter")],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("resolved_at__isnull", True)), fields=["id"], name="dead_letter_open"
+                    ),
+                    models.Index(fields=["message_id"], name="dead_letter_message"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("consumer", "topic", "partition", "offset", "fingerprint"), name="dead_letter_once"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='OutboxPending',
+            name="OutboxPending",
             fields=[
-                ('message', models.OneToOneField(db_column='outbox_id', on_delete=django.db.models.deletion.PROTECT, primary_key=True, related_name='pending', serialize=False, to='messaging.outboxmessage')),
-                ('shard', models.SmallIntegerField(help_text='hash of source and key: one relay works a shard at a time')),
-                ('attempts', models.PositiveIntegerField(db_default=0, help_text='refusals by Kafka; an outage counts none')),
-                ('last_error', models.TextField(db_default='')),
-                ('parked_at', models.DateTimeField(help_text='refused for good: waits for an operator', null=True)),
+                (
+                    "message",
+                    models.OneToOneField(
+                        db_column="outbox_id",
+                        on_delete=django.db.models.deletion.PROTECT,
+                        primary_key=True,
+                        related_name="pending",
+                        serialize=False,
+                        to="messaging.outboxmessage",
+                    ),
+                ),
+                (
+                    "shard",
+                    models.SmallIntegerField(help_text="hash of source and key: one relay works a shard at a time"),
+                ),
+                (
+                    "attempts",
+                    models.PositiveIntegerField(db_default=0, help_text="refusals by Kafka; an outage counts none"),
+                ),
+                ("last_error", models.TextField(db_default="")),
+                ("parked_at", models.DateTimeField(help_text="refused for good: waits for an operator", null=True)),
             ],
             options={
-                'db_table': 'outbox_pending',
+                "db_table": "outbox_pending",
             },
         ),
         migrations.CreateModel(
-            name='OutboxReceipt',
+            name="OutboxReceipt",
             fields=[
-                ('message', models.OneToOneField(db_column='outbox_id', db_constraint=False, on_delete=django.db.models.deletion.DO_NOTHING, primary_key=True, related_name='receipt', serialize=False, to='messaging.outboxmessage')),
-                ('partition', models.IntegerField()),
-                ('offset', models.BigIntegerField()),
-                ('acknowledged_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
+                (
+                    "message",
+                    models.OneToOneField(
+                        db_column="outbox_id",
+                        db_constraint=False,
+                        on_delete=django.db.models.deletion.DO_NOTHING,
+                        primary_key=True,
+                        related_name="receipt",
+                        serialize=False,
+                        to="messaging.outboxmessage",
+                    ),
+                ),
+                ("partition", models.IntegerField()),
+                ("offset", models.BigIntegerField()),
+                ("acknowledged_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
-                'db_table': 'outbox_receipt',
+                "db_table": "outbox_receipt",
             },
         ),
         migrations.AddIndex(
-            model_name='outboxmessage',
-            index=models.Index(fields=['message_type', 'id'], name='outbox_message_of_type'),
+            model_name="outboxmessage",
+            index=models.Index(fields=["message_type", "id"], name="outbox_message_of_type"),
         ),
         migrations.AddConstraint(
-            model_name='outboxmessage',
-            constraint=models.UniqueConstraint(fields=('partition_key', 'source', 'sequence'), name='outbox_message_stream'),
+            model_name="outboxmessage",
+            constraint=models.UniqueConstraint(
+                fields=("partition_key", "source", "sequence"), name="outbox_message_stream"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='outboxmessage',
-            constraint=models.CheckConstraint(condition=models.Q(('partition_key', ''), _negated=True), name='outbox_message_key_not_empty'),
+            model_name="outboxmessage",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("partition_key", ""), _negated=True), name="outbox_message_key_not_empty"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='outboxmessage',
-            constraint=models.CheckConstraint(condition=models.Q(('sequence__gte', 1)), name='outbox_message_sequence_from_1'),
+            model_name="outboxmessage",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("sequence__gte", 1)), name="outbox_message_sequence_from_1"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='parkedmessage',
-            constraint=models.UniqueConstraint(fields=('partition_key', 'source', 'sequence', 'consumer', 'message_id'), name='parked_message_once'),
+            model_name="parkedmessage",
+            constraint=models.UniqueConstraint(
+                fields=("partition_key", "source", "sequence", "consumer", "message_id"), name="parked_message_once"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='processedmessage',
-            constraint=models.UniqueConstraint(fields=('message_id', 'consumer'), name='processed_message_once'),
+            model_name="processedmessage",
+            constraint=models.UniqueConstraint(fields=("message_id", "consumer"), name="processed_message_once"),
         ),
         migrations.AddIndex(
-            model_name='outboxpending',
-            index=models.Index(condition=models.Q(('parked_at__isnull', False)), fields=['message'], name='outbox_pending_parked'),
+            model_name="outboxpending",
+            index=models.Index(
+                condition=models.Q(("parked_at__isnull", False)), fields=["message"], name="outbox_pending_parked"
+            ),
         ),
     ]

@@ -31,7 +31,9 @@ def place_one(sku: str = "SKU-A") -> None:
 
 
 class TestTwoBeatsAndSeveralWorkers:
-    def test_publish_each_message_and_apply_it_once(self, processes: Processes, own_broker: str, tmp_path: object) -> None:
+    def test_publish_each_message_and_apply_it_once(
+        self, processes: Processes, own_broker: str, tmp_path: object
+    ) -> None:
         StockItemFactory(sku="SKU-A", initial=1000)
         for number in range(2):
             processes.celery(
@@ -87,7 +89,9 @@ class TestRedis:
 
 
 class TestAKilledWorker:
-    def test_leaves_what_it_had_in_hand_to_the_next(self, processes: Processes, own_broker: str, tmp_path: object) -> None:
+    def test_leaves_what_it_had_in_hand_to_the_next(
+        self, processes: Processes, own_broker: str, tmp_path: object
+    ) -> None:
         StockItemFactory(sku="SKU-A", initial=1000)
         processes.celery("beat", "--schedule", f"{tmp_path}/beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
         worker = processes.celery(*WORKER, CELERY_BROKER_URL=own_broker)
@@ -103,7 +107,9 @@ class TestAKilledWorker:
 
 
 class TestAWorkerToldToStop:
-    def test_ends_its_shift_and_lets_its_leases_go(self, processes: Processes, own_broker: str, tmp_path: object) -> None:
+    def test_ends_its_shift_and_lets_its_leases_go(
+        self, processes: Processes, own_broker: str, tmp_path: object
+    ) -> None:
         from messaging.models import RelayShard
 
         processes.celery("beat", "--schedule", f"{tmp_path}/beat", "--pidfile=", CELERY_BROKER_URL=own_broker)

@@ -240,4 +240,3 @@ def _owners() -> set[str]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT DISTINCT owner FROM relay_shard")
         return {owner for (owner,) in cursor.fetchall()}
-
