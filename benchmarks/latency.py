@@ -38,7 +38,7 @@ def run(stack: Stack) -> list[Row]:
         Row(f"POST answered → stock committed, {RATE} orders/s, p50", f"{p50:.1f} ms", "", "", "≤ 25 ms"),
         Row(f"POST answered → stock committed, {RATE} orders/s, p99", f"{p99:.1f} ms", "", "", "≤ 100 ms"),
         *(
-            Row(f"memory of {role}, largest process", f"{after[role]:.0f} MiB", f"at the start: {before[role]:.0f} MiB", f"{after[role] / before[role]:.2f}", "≤ 200 MiB")  # noqa: E501
+            Row(f"memory of {role}, largest process", f"{after[role]:.0f} MiB", f"at the start: {before[role]:.0f} MiB", f"{after[role] / before[role]:.2f}", "≤ 200 MiB")
             for role in sorted(after)
         ),
     ]  # fmt: skip

@@ -8,6 +8,7 @@ from django.db import connection
 
 from messaging.consume.delivery import Delivery
 from messaging.envelope import sha256
+from messaging.models import ProcessedMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,21 @@ _TAKE = """
     ON CONFLICT (message_id, consumer) DO NOTHING
     RETURNING message_id
 """
+
+
+def is_taken(consumer: str, delivery: Delivery) -> bool:
+    """Whether the inbox holds a message of this id."""
+    return _taken_digest(consumer, delivery) is not None
+
+
+def is_reused(consumer: str, delivery: Delivery) -> bool:
+    """Whether the inbox holds another message under this id."""
+    return _taken_digest(consumer, delivery) not in (None, _digest(delivery))
+
+
+def _taken_digest(consumer: str, delivery: Delivery) -> str | None:
+    taken = ProcessedMessage.objects.filter(consumer=consumer, message_id=delivery.envelope.message_id)
+    return taken.values_list("payload_sha256", flat=True).first()
 
 
 def _absorb(consumer: str, seen: Sequence[Delivery]) -> list[Delivery]:

@@ -9,7 +9,7 @@ from messaging.consume.delivery import Delivery
 from messaging.consume.raw import RAW_COLUMNS, from_row
 from messaging.envelope import decode
 from messaging.errors import Poison, ReplayRefused
-from messaging.registry import subscription
+from messaging.registry import Subscription, subscription
 
 
 def replay(dead_letter_id: int) -> None:
@@ -20,17 +20,28 @@ def replay(dead_letter_id: int) -> None:
     """
     with transaction.atomic():
         consumer, delivery = _open_dead_letter(dead_letter_id)
-        inbox.take(consumer, [delivery])  # an unreadable record had no inbox row
+        if inbox.is_reused(consumer, delivery):
+            raise ReplayRefused("another message was taken with this id: its sender must give it one of its own")
+        if not inbox.is_taken(consumer, delivery):  # it could not be read when it came
+            inbox.take(consumer, [delivery])
         admitted = key_order.admit(consumer, [delivery])
         if admitted.conflicting:
             raise ReplayRefused("another message was applied with this sequence: this one came too late")
+        declared = _declared(consumer)
         try:
-            handle(subscription(consumer), admitted.ready)
+            handle(declared, admitted.ready)
         except Exception as error:
             fault = fault_of_message(error)
             if fault is None:
                 raise
             raise ReplayRefused(f"it failed again: {fault.detail}") from error
+
+
+def _declared(consumer: str) -> Subscription:
+    try:
+        return subscription(consumer)
+    except KeyError:
+        raise ReplayRefused(f"no consumer {consumer!r} is declared in config/registry.py any more") from None
 
 
 def _open_dead_letter(dead_letter_id: int) -> tuple[str, Delivery]:

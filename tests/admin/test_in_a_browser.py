@@ -57,11 +57,18 @@ def page(browser: Browser) -> Iterator[Page]:
     page = context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda message: complaints.append(message.text) if is_complaint(message) else None)
+    page.on("console", lambda message: complaints.append(complaint(message)) if is_complaint(message) else None)
     page.on("response", lambda answer: complaints.append(answer.url) if answer.status >= 500 else None)
     yield page
+    # What is still loading would complain of being cut off.
+    page.wait_for_load_state("load")
+    heard = list(complaints)
     context.close()
-    assert complaints == []
+    assert heard == []
+
+
+def complaint(message: ConsoleMessage) -> str:
+    return f"{message.text} ({message.location['url']})"
 
 
 def is_complaint(message: ConsoleMessage) -> bool:

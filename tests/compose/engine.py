@@ -107,7 +107,8 @@ class Compose:
 
     def remove(self) -> None:
         """Containers, volumes, network and the image of this project."""
-        self.run("--profile", "demo", "down", "--volumes", "--remove-orphans", timeout=300)
+        # What is thrown away need not be stopped with care.
+        self.run("--profile", "demo", "down", "--volumes", "--remove-orphans", "--timeout", "2", timeout=300)
         if self._docker("image", "ls", "--quiet", f"{PROJECT}-app", timeout=30).stdout:
             self._docker("image", "rm", "--force", f"{PROJECT}-app", timeout=60)
 

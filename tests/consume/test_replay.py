@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 from django.core.management import CommandError, call_command
+from pytest_django.fixtures import SettingsWrapper
 
 from inventory.models import StockItem
 from messaging.consume.replay import replay
@@ -28,10 +29,10 @@ def handler_under_repair(envelopes: Sequence[Envelope]) -> None:
 
 
 @pytest.fixture
-def failed(flow: Flow, monkeypatch: pytest.MonkeyPatch, settings: object) -> uuid.UUID:
+def failed(flow: Flow, monkeypatch: pytest.MonkeyPatch, settings: SettingsWrapper) -> uuid.UUID:
     """An order whose first message failed, and whose second is parked behind it."""
     mended = Subscription("inventory", (TOPIC,), f"{__name__}.handler_under_repair")
-    settings.MESSAGING_SUBSCRIPTIONS = [mended]  # type: ignore[attr-defined]
+    settings.MESSAGING_SUBSCRIPTIONS = [mended]
     calls.clear()
     order_id = uuid.uuid4()
     monkeypatch.setattr(f"{__name__}.broken", True)
@@ -88,6 +89,26 @@ class TestReplay:
             replay(DeadLetter.objects.get().pk)
 
         assert StockItem.objects.get(sku="SKU-A").on_hand == 7
+
+    def test_of_a_message_with_the_id_of_another_is_refused(self, flow: Flow) -> None:
+        StockItemFactory(sku="SKU-A", initial=10)
+        first = placed(quantity=3)
+        produce_envelope(TOPIC, first)
+        produce_envelope(TOPIC, placed(quantity=4, message_id=first.message_id))
+        flow.consume_all("inventory")
+
+        with pytest.raises(ReplayRefused, match="this id"):
+            replay(DeadLetter.objects.get().pk)
+
+        assert StockItem.objects.get(sku="SKU-A").on_hand == 7
+
+    def test_of_a_consumer_that_was_retired_is_refused(self, failed: uuid.UUID, settings: SettingsWrapper) -> None:
+        settings.MESSAGING_SUBSCRIPTIONS = []
+
+        with pytest.raises(ReplayRefused, match="no consumer"):
+            replay(DeadLetter.objects.get().pk)
+
+        assert DeadLetter.objects.get().resolved_at is None
 
 
 class TestTheCommand:
