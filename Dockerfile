@@ -21,7 +21,7 @@ ENV PATH=/venv/bin:$PATH \
 COPY --from=dependencies /venv /venv
 WORKDIR /app
 COPY . .
-# Compiled now, because the root file system is read-only later. The files are root's: the application cannot change its own code.
+# Compiled now: the root file system is read-only later. The files are root's: the application cannot change its code.
 RUN python -m compileall -q /app
 USER 10001:10001
 EXPOSE 8000

@@ -80,8 +80,9 @@ def _pgbench(stack: Stack, client: int, clients: int) -> float:
                 "-j",
                 "1",
                 "-f",
-            ]
-            + [script.name, stack.env()["DATABASE_URL"]],
+                script.name,
+                stack.env()["DATABASE_URL"],
+            ],
             capture_output=True,
             text=True,
             check=True,

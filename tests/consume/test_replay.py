@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 from django.core.management import CommandError, call_command
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from inventory.models import StockItem
 from messaging.consume.replay import replay
@@ -29,7 +29,7 @@ def handler_under_repair(envelopes: Sequence[Envelope]) -> None:
 
 
 @pytest.fixture
-def failed(flow: Flow, monkeypatch: pytest.MonkeyPatch, settings: SettingsWrapper) -> uuid.UUID:
+def failed(flow: Flow, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> uuid.UUID:
     """An order whose first message failed, and whose second is parked behind it."""
     mended = Subscription("inventory", (TOPIC,), f"{__name__}.handler_under_repair")
     settings.MESSAGING_SUBSCRIPTIONS = [mended]
@@ -102,7 +102,7 @@ class TestReplay:
 
         assert StockItem.objects.get(sku="SKU-A").on_hand == 7
 
-    def test_of_a_consumer_that_was_retired_is_refused(self, failed: uuid.UUID, settings: SettingsWrapper) -> None:
+    def test_of_a_consumer_that_was_retired_is_refused(self, failed: uuid.UUID, settings: Settings) -> None:
         settings.MESSAGING_SUBSCRIPTIONS = []
 
         with pytest.raises(ReplayRefused, match="no consumer"):
