@@ -29,7 +29,7 @@ class StockRejected(Payload):
     source: ClassVar[str] = SOURCE
 
     order_id: UUID
-    reason: Annotated[str, Field(min_length=1, max_length=255)]
+    reason: Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
 
 
 class StockReleased(Payload):

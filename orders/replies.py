@@ -28,7 +28,7 @@ class _Reply(Payload):
 
 
 class _Rejection(_Reply):
-    reason: Annotated[str, Field(max_length=255)]
+    reason: Annotated[str, Field(max_length=255, pattern=r"^[^\x00]*$")]
 
 
 def handle(envelopes: Sequence[Envelope]) -> None:

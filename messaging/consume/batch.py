@@ -1,6 +1,7 @@
 """Apply a batch of records. Every function here needs the transaction that its caller opened: inbox
 rows, effects, replies and dead letters are committed together or not at all."""
 
+from collections import deque
 from collections.abc import Sequence
 
 from django.db import transaction
@@ -51,16 +52,23 @@ def handle(subscription: Subscription, ready: Sequence[Delivery]) -> None:
     if not ready:
         return
     subscription.handle([delivery.envelope for delivery in ready])
-    for successor in key_order.advance(subscription.consumer, ready):
-        try:
-            with transaction.atomic():
-                handle(subscription, [successor])
-        except Exception as error:
-            # The successor's fault must not undo its predecessor.
-            fault = fault_of_message(error)
-            if fault is None:
-                raise
-            dead_letters.bury(subscription.consumer, successor, reason=fault.reason, detail=fault.detail)
+    successors = deque(key_order.advance(subscription.consumer, ready))
+    while successors:
+        successors.extend(_handle_successor(subscription, successors.popleft()))
+
+
+def _handle_successor(subscription: Subscription, successor: Delivery) -> list[Delivery]:
+    """Handle a message that was parked; answers with its own successor. Its fault must not undo its predecessor."""
+    try:
+        with transaction.atomic():
+            subscription.handle([successor.envelope])
+            return key_order.advance(subscription.consumer, [successor])
+    except Exception as error:
+        fault = fault_of_message(error)
+        if fault is None:
+            raise
+        dead_letters.bury(subscription.consumer, successor, reason=fault.reason, detail=fault.detail)
+        return []
 
 
 def bury(subscription: Subscription, record: Record, *, reason: str, detail: str) -> None:

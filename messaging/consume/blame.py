@@ -11,6 +11,9 @@ from django.db import Error as DatabaseError
 from messaging.errors import Poison
 from messaging.models import DeadLetter
 
+# Trouble of this process and its surroundings, whatever message was in hand when it came.
+_NOT_THE_MESSAGE = (DatabaseError, OSError, MemoryError)
+
 
 def fault_of_message(error: Exception) -> Poison | None:
     """Why the message is at fault; None when it is not, and should be tried again later.
@@ -20,6 +23,6 @@ def fault_of_message(error: Exception) -> Poison | None:
     """
     if isinstance(error, Poison):
         return error
-    if isinstance(error, DatabaseError) and not isinstance(error, DataError | IntegrityError):
+    if isinstance(error, _NOT_THE_MESSAGE) and not isinstance(error, DataError | IntegrityError):
         return None
     return Poison(DeadLetter.Reason.HANDLER_FAILED, "".join(traceback.format_exception(error)))

@@ -38,8 +38,8 @@ def run(subscription: Subscription, *, stop: threading.Event) -> None:
             try:
                 run_once(subscription, reader, rest=rest)
                 rest = REST_SECONDS[0]
-            except DatabaseError as error:
-                log.warning("the database cannot do it now, trying again", error=str(error), seconds=rest)
+            except (DatabaseError, OSError) as error:
+                log.warning("it cannot be done now, trying again", error=str(error), seconds=rest)
                 connection.close()
                 rest = min(rest * 2, REST_SECONDS[1])
     finally:
@@ -50,14 +50,14 @@ def run(subscription: Subscription, *, stop: threading.Event) -> None:
 def run_once(subscription: Subscription, reader: Reader, *, rest: float = REST_SECONDS[0]) -> int:
     """One batch: read, handle, commit. Answers with the number of records.
 
-    When the database fails, goes back to before the batch and raises DatabaseError.
+    When something other than a message is at fault, goes back to before the batch and raises that error.
     """
     records = reader.next_batch(POLL_SECONDS)
     if not records:
         return 0
     try:
         handle(subscription, records)
-    except DatabaseError:
+    except (DatabaseError, OSError):
         reader.rewind(records, wait=rest)
         raise
     reader.commit(records)
@@ -67,7 +67,7 @@ def run_once(subscription: Subscription, reader: Reader, *, rest: float = REST_S
 def handle(subscription: Subscription, records: Sequence[Record]) -> None:
     """Commit the effects of these records; one that is at fault ends as a dead letter.
 
-    Raises DatabaseError when the database is at fault; what was committed until then stays.
+    Raises the error when no message is at fault; what was committed until then stays.
     """
     try:
         _commit(subscription, records)
