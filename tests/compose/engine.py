@@ -41,7 +41,7 @@ class State:
         return self.health == "healthy" if self.state == "running" else self.exit_status == 0
 
     def __str__(self) -> str:
-        return f"{self.service:<20}{self.health or self.state} {self.exit_status or ''}"
+        return f"{self.service:<20}{self.health or f'{self.state} {self.exit_status}'}"
 
 
 class Compose:
