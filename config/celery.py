@@ -23,7 +23,13 @@ app.conf.update(
     # Redis may be away for an hour: wait for it for ever, at start and later.
     broker_connection_retry_on_startup=True,
     broker_connection_max_retries=None,
-    broker_transport_options={"visibility_timeout": 600, "socket_keepalive": True},
+    broker_transport_options={
+        "visibility_timeout": 600,
+        "socket_keepalive": True,
+        # A Redis that vanished without a word must not hold a task's hand-over for the kernel's quarter of an hour.
+        "socket_timeout": 15,
+        "socket_connect_timeout": 5,
+    },
     worker_cancel_long_running_tasks_on_connection_loss=False,
     beat_schedule={
         # A tick that waited longer than this has been overtaken by a younger one.

@@ -6,14 +6,18 @@ import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict
+
+import httpx
 
 from demo import system
 from devservices import DevservicesError, Stack
 from devservices.running import run_in
 
 VAR = system.ROOT / "var"
+READY_SECONDS = 60.0
 UP, RUN = VAR / "up", VAR / "demo"
 
 
@@ -44,12 +48,26 @@ def _up(_: argparse.Namespace, __: list[str]) -> int:
     env = system.settings(stack)
     _prepare(stack, env)
     stack.add(system.programs(stack, env))
+    _wait_for(f"{env['API_URL']}/readyz")
     print(f"API      {env['API_URL']}/api/docs   Authorization: Bearer {env['API_TOKEN']}")
     print(f"admin    {env['API_URL']}/admin/     admin / {env['ADMIN_PASSWORD']}")
     for name, value in stack.env().items():
         print(f"{name}  {value}")
     print("make status | make env | make logs | make down")
     return 0
+
+
+def _wait_for(url: str) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        try:
+            if httpx.get(url, timeout=5).status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass
+        if time.monotonic() > deadline:
+            raise DevservicesError(f"{url} does not answer after {READY_SECONDS:.0f} s. See `make logs`.")
+        time.sleep(0.2)
 
 
 def _prepare(stack: Stack, env: dict[str, str]) -> None:

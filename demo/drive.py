@@ -126,7 +126,11 @@ def _print_proof(result: "Proof", *, as_json: bool) -> None:
             print(f"{name}: {entry}")
     for order_id in result.unknown_ids:
         print(f"answered with 201, not in the database: {order_id}")
-    print(f"lost {report['lost'] + len(result.unknown_ids)}, extra {report['extra']}, stuck {result.stuck}")
+    for message_id in result.waiting_ids:
+        print(f"waits: {message_id}")
+    # The last line says "lost 0, extra 0, stuck 0" only where every sum above holds too.
+    verdict = "" if result.holds or report["lost"] or report["extra"] or result.stuck else "NOT PROVEN: "
+    print(f"{verdict}lost {report['lost'] + len(result.unknown_ids)}, extra {report['extra']}, stuck {result.stuck}")
 
 
 def _say(text: str) -> None:

@@ -54,19 +54,22 @@ class Load:
         failures: list[BaseException] = []
         with tqdm(total=self.orders, unit="order", desc="orders", mininterval=0.5) as bar:
             threads = [
-                threading.Thread(target=self._client, args=(work, sent, bar, failures), name=f"client-{n}")
+                threading.Thread(target=self._client, args=(work, sent, bar, failures), name=f"client-{n}", daemon=True)
                 for n in range(self.clients)
             ]
             for thread in threads:
                 thread.start()
-            while any(thread.is_alive() for thread in threads) and len(sent.order_ids) < self.orders // 2:
-                time.sleep(0.02)
             try:
+                while any(thread.is_alive() for thread in threads) and len(sent.order_ids) < self.orders // 2:
+                    time.sleep(0.02)
                 if not failures:
                     at_half()
-            finally:
                 for thread in threads:
                     thread.join()
+            except BaseException as error:
+                # Ctrl-C, or a kill that failed: the clients see it and stop too.
+                failures.append(error)
+                raise
         if failures:
             raise LoadFailed(str(failures[0])) from failures[0]
         return sent

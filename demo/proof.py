@@ -24,6 +24,7 @@ class Proof:
     report: dict[str, Any]
     latency_ms: tuple[float, float]
     unknown_ids: list[str]
+    waiting_ids: list[str]
 
     @property
     def stuck(self) -> int:
@@ -103,7 +104,7 @@ def prove(*, answered: set[str], since: datetime) -> Proof:
                 raise
             time.sleep(1)
     known = {str(pk) for pk in Order.objects.filter(created_at__gte=since).values_list("pk", flat=True)}
-    return Proof(report, _latency(since), sorted(answered - known))
+    return Proof(report, _latency(since), sorted(answered - known), _waiting_ids())
 
 
 def _not_final(since: datetime) -> int:
@@ -120,6 +121,20 @@ def _not_final(since: datetime) -> int:
         )
         count: int = cursor.fetchone()[0]
         return count
+
+
+def _waiting_ids() -> list[str]:
+    """The messages that are pending, parked or dead letters, and where."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT message_id || ' (in the outbox)' FROM outbox_message m JOIN outbox_pending p ON p.outbox_id = m.id
+            UNION ALL SELECT message_id || ' (parked by ' || consumer || ')' FROM parked_message
+            UNION ALL SELECT coalesce(message_id::text, 'no id') || ' (dead letter ' || id || ')' FROM dead_letter
+                      WHERE resolved_at IS NULL
+            """
+        )
+        return [text for (text,) in cursor.fetchall()]
 
 
 def _latency(since: datetime) -> tuple[float, float]:

@@ -37,13 +37,7 @@ def admit(subscription: Subscription, deliveries: Sequence[Delivery]) -> None:
     """Handle messages that the inbox has let in, each in its turn."""
     consumer = subscription.consumer
     admitted = key_order.admit(consumer, deliveries)
-    for delivery in admitted.conflicting:
-        dead_letters.bury(
-            consumer,
-            delivery,
-            reason=DeadLetter.Reason.SEQUENCE_CONFLICT,
-            detail=f"sequence {delivery.envelope.sequence} of this stream was applied by another message",
-        )
+    _bury_conflicting(consumer, admitted.conflicting)
     handle(subscription, admitted.ready)
 
 
@@ -61,6 +55,11 @@ def _handle_successor(subscription: Subscription, successor: Delivery) -> list[D
     """Handle a message that was parked; answers with its own successor. Its fault must not undo its predecessor."""
     try:
         with transaction.atomic():
+            # Two may have been parked with one sequence: only the first of them is next.
+            admitted = key_order.admit(subscription.consumer, [successor])
+            _bury_conflicting(subscription.consumer, admitted.conflicting)
+            if not admitted.ready:
+                return []
             subscription.handle([successor.envelope])
             return key_order.advance(subscription.consumer, [successor])
     except Exception as error:
@@ -69,6 +68,16 @@ def _handle_successor(subscription: Subscription, successor: Delivery) -> list[D
             raise
         dead_letters.bury(subscription.consumer, successor, reason=fault.reason, detail=fault.detail)
         return []
+
+
+def _bury_conflicting(consumer: str, conflicting: Sequence[Delivery]) -> None:
+    for delivery in conflicting:
+        dead_letters.bury(
+            consumer,
+            delivery,
+            reason=DeadLetter.Reason.SEQUENCE_CONFLICT,
+            detail=f"sequence {delivery.envelope.sequence} of this stream was applied by another message",
+        )
 
 
 def bury(subscription: Subscription, record: Record, *, reason: str, detail: str) -> None:

@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from messaging.consume import batch
 from messaging.consume.blame import fault_of_message
 from messaging.consume.reader import Reader
-from messaging.envelope import Record
+from messaging.envelope import Record, claimed_id
 from messaging.registry import Subscription
 
 log = structlog.get_logger(__name__)
@@ -86,8 +86,11 @@ def _handle_alone(subscription: Subscription, record: Record) -> None:
         fault = fault_of_message(error)
         if fault is None:
             raise
+        traceparent = next((value for name, value in record.headers if name == "traceparent"), None)
         log.error(
             "dead letter",
+            message_id=str(claimed_id(record)),
+            traceparent=(traceparent or b"").decode(errors="replace"),
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,

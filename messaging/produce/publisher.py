@@ -29,7 +29,7 @@ class Publisher:
     """One producer. Make it in the process that uses it: its threads do not survive a fork."""
 
     def __init__(self) -> None:
-        self._reports: deque[tuple[int, KafkaError | None, int, int]] = deque()
+        self._reports: deque[tuple[PendingMessage, KafkaError | None, int, int]] = deque()
         self._fatal: KafkaError | None = None
         self._producer = Producer(producer_settings() | {"error_cb": self._on_error})
 
@@ -52,14 +52,14 @@ class Publisher:
                 key=message.partition_key.encode(),
                 value=payload,
                 headers=headers,
-                on_delivery=self._reporter(message.outbox_id),
+                on_delivery=self._reporter(message),
             )
         except BufferError:
             # The client's queue is full. Not published, not lost: the row stays pending.
-            self._reports.append((message.outbox_id, KafkaError(KafkaError._QUEUE_FULL), -1, -1))
+            self._reports.append((message, KafkaError(KafkaError._QUEUE_FULL), -1, -1))
         except KafkaException as error:
             self._on_error(error.args[0])
-            self._reports.append((message.outbox_id, error.args[0], -1, -1))
+            self._reports.append((message, error.args[0], -1, -1))
 
     def collect(self, timeout: float) -> tuple[list[Acknowledged], list[Refused], list[int]]:
         """Wait up to `timeout` seconds for reports: acknowledged, refused, and ids of unknown fate.
@@ -74,14 +74,20 @@ class Publisher:
         refused: list[Refused] = []
         unknown: list[int] = []
         for _ in range(len(self._reports)):
-            outbox_id, error, partition, offset = self._reports.popleft()
+            message, error, partition, offset = self._reports.popleft()
+            outbox_id = message.outbox_id
             if error is None:
                 acknowledged.append(Acknowledged(outbox_id, partition, offset))
             elif error.code() in _PERMANENT:
                 refused.append(Refused(outbox_id, error.str()))
             else:
                 unknown.append(outbox_id)
-                log.warning("delivery unknown, the row stays pending", outbox_id=outbox_id, error=error.str())
+                log.warning(
+                    "delivery unknown, the row stays pending",
+                    message_id=message.message_id,
+                    traceparent=message.traceparent,
+                    error=error.str(),
+                )
         return acknowledged, refused, unknown
 
     def abandon(self) -> None:
@@ -89,12 +95,12 @@ class Publisher:
         self._producer.purge()
         self._producer.close()
 
-    def _reporter(self, outbox_id: int) -> Callable[[KafkaError | None, Message], None]:
+    def _reporter(self, published: PendingMessage) -> Callable[[KafkaError | None, Message], None]:
         reports = self._reports
 
         def on_delivery(error: KafkaError | None, message: Message) -> None:
             # Only append: an exception here would break the client's report queue.
-            reports.append((outbox_id, error, message.partition() or 0, message.offset() or 0))
+            reports.append((published, error, message.partition() or 0, message.offset() or 0))
 
         return on_delivery
 

@@ -29,12 +29,13 @@ Stream = tuple[str, str]
 
 log = structlog.get_logger(__name__)
 
-WINDOW = 4000  # messages in flight at the most
-PAGE = 2000  # rows read at once
+WINDOW = 8000  # messages in flight at the most
+PAGE = 4000  # rows read at once
 PAGES = 10  # pages a round looks through for streams that are free
 IDLE_SECONDS = (0.01, 0.1)  # the shortest and the longest wait when there is nothing to do
 RENEW_SECONDS = 1.0  # a fraction of the lease
 RETRY_SECONDS = 1.0  # until a message of unknown fate is published again
+DRAIN_SECONDS = 0.2  # for the last reports of a shift, before it goes on
 GRACE_SECONDS = 5.0  # for the reports that are still out when the process must stop
 
 
@@ -64,7 +65,8 @@ class Relay:
                 overtime = time.monotonic() - ends_at
                 if overtime >= 0 and (not self._flying or (stop.is_set() and overtime > GRACE_SECONDS)):
                     break
-                if overtime > GRACE_SECONDS:
+                if overtime > DRAIN_SECONDS and not stop.is_set():
+                    # A report is late, one broker may be away: all other streams must flow on meanwhile.
                     ends_at = time.monotonic() + seconds
                 moved = self.round(shards=[] if overtime >= 0 else shards, wait=idle)
                 idle = IDLE_SECONDS[0] if moved else min(idle * 1.5, IDLE_SECONDS[1])

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
 
 from messaging.registry import Topic
@@ -15,13 +16,16 @@ OFFSETS_TOPIC = "__consumer_offsets"
 def examine_cluster(admin: AdminClient, topics: Sequence[Topic]) -> list[Finding]:
     """What the brokers say of themselves and of the declared topics."""
     metadata = admin.list_topics(timeout=15)
-    findings = [*_cluster_settings(_broker_settings(admin, sorted(metadata.brokers)))]
-    if len(metadata.brokers) < REPLICATION_FACTOR:
+    brokers, silent = _broker_settings(admin, sorted(metadata.brokers))
+    if not brokers:
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+    findings = [*_cluster_settings(brokers)]
+    if len(brokers) < REPLICATION_FACTOR:
         findings.append(
             Finding(
                 "K-BROKERS",
                 "cluster",
-                f"{len(metadata.brokers)} brokers answer",
+                f"{len(brokers)} brokers answer" + (f", {silent} are silent" if silent else ""),
                 "with fewer than three, the next failure stops writing or loses a copy",
                 "start the brokers that are down: `make status`, `docker compose ps`",
                 Severity.DEGRADED,
@@ -42,25 +46,35 @@ def examine_cluster(admin: AdminClient, topics: Sequence[Topic]) -> list[Finding
             continue
         findings += _topic_replicas(topic.name, metadata.topics[topic.name])
         findings += _topic_partitions(topic, metadata.topics[topic.name])
-        findings += _topic_configuration(topic, settings[topic.name])
+        findings += _topic_configuration(topic.name, settings[topic.name], settings_of(topic))
     if OFFSETS_TOPIC in metadata.topics:
+        live = _topic_settings(admin, [OFFSETS_TOPIC])[OFFSETS_TOPIC]
         findings += _topic_replicas(OFFSETS_TOPIC, metadata.topics[OFFSETS_TOPIC])
+        findings += _topic_configuration(OFFSETS_TOPIC, live, _OFFSETS_WANTED)
     return findings
 
 
-def _broker_settings(admin: AdminClient, brokers: Sequence[int]) -> dict[str, dict[str, str]]:
-    return _describe(admin, [ConfigResource(ResourceType.BROKER, str(broker)) for broker in brokers])
+def _broker_settings(admin: AdminClient, brokers: Sequence[int]) -> tuple[dict[str, dict[str, str]], list[int]]:
+    """Each broker's settings, and the brokers that did not answer: one that died stays listed for a while."""
+    found: dict[str, dict[str, str]] = {}
+    silent = []
+    for broker in brokers:
+        try:
+            found |= _describe(admin, [ConfigResource(ResourceType.BROKER, str(broker))], seconds=3)
+        except (KafkaException, TimeoutError):
+            silent.append(broker)
+    return found, silent
 
 
 def _topic_settings(admin: AdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    return _describe(admin, [ConfigResource(ResourceType.TOPIC, name) for name in names])
+    return _describe(admin, [ConfigResource(ResourceType.TOPIC, name) for name in names], seconds=15)
 
 
-def _describe(admin: AdminClient, resources: list[ConfigResource]) -> dict[str, dict[str, str]]:
+def _describe(admin: AdminClient, resources: list[ConfigResource], *, seconds: float) -> dict[str, dict[str, str]]:
     found = {}
     for resource in resources:  # a call takes one broker
-        (future,) = admin.describe_configs([resource], request_timeout=15).values()
-        found[str(resource.name)] = {entry.name: str(entry.value) for entry in future.result(20).values()}
+        (future,) = admin.describe_configs([resource], request_timeout=seconds).values()
+        found[str(resource.name)] = {entry.name: str(entry.value) for entry in future.result(seconds + 5).values()}
     return found
 
 
@@ -146,16 +160,23 @@ _TOPIC_FINDINGS = {
 }
 
 
-def _topic_configuration(topic: Topic, live: dict[str, str]) -> Iterator[Finding]:
-    for name, value in settings_of(topic).items():
+# The consumers' offsets are compacted on purpose; what they share with the topics is durability.
+_OFFSETS_WANTED = {
+    "min.insync.replicas": str(MIN_INSYNC_REPLICAS),
+    "unclean.leader.election.enable": "false",
+}
+
+
+def _topic_configuration(topic: str, live: dict[str, str], wanted: dict[str, str]) -> Iterator[Finding]:
+    for name, value in wanted.items():
         if not _at_least(name, live[name], value):
             finding, risk = _TOPIC_FINDINGS[name]
             yield Finding(
                 finding,
-                topic.name,
+                topic,
                 f"{name} = {live[name]}",
                 risk,
-                f"kafka-configs.sh --alter --topic {topic.name} --add-config {name}={value}",
+                f"kafka-configs.sh --alter --topic {topic} --add-config {name}={value}",
             )
 
 

@@ -119,6 +119,18 @@ class TestTheOrderOfAKey:
         assert not ParkedMessage.objects.exists()
         assert not DeadLetter.objects.exists()
 
+    def test_applies_one_of_two_that_were_parked_with_one_sequence(self, flow: Flow) -> None:
+        StockItemFactory(sku="SKU-A", initial=10)
+        order_id = uuid.uuid4()
+        produce_envelopes(TOPIC, [cancelled(order_id), cancelled(order_id)])
+        produce_envelope(TOPIC, placed(order_id=order_id, quantity=3))
+
+        flow.consume_all(INVENTORY)
+
+        assert DeadLetter.objects.get().reason == DeadLetter.Reason.SEQUENCE_CONFLICT
+        assert StockMovement.objects.count() == 2
+        assert on_hand() == 10
+
     def test_keeps_a_second_message_with_an_applied_sequence_as_a_dead_letter(self, flow: Flow) -> None:
         StockItemFactory(sku="SKU-A", initial=10)
         order_id = uuid.uuid4()

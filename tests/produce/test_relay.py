@@ -223,6 +223,35 @@ class TestARelay:
         assert not connection.in_atomic_block
 
 
+class TestAReportThatIsLate:
+    def test_lets_the_other_streams_flow_shift_after_shift(self, flow: Flow) -> None:
+        class KeepsSilentAboutA(Publisher):
+            """Publishes for real; the reports of stream `a` are still out, as when its broker is away."""
+
+            def publish(self, message: PendingMessage) -> None:
+                if message.partition_key != "a":
+                    super().publish(message)
+
+        append_notes("a", range(1, 2))
+        relay, stop = Relay(make_publisher=KeepsSilentAboutA), threading.Event()
+
+        def work() -> None:
+            try:
+                relay.shift(seconds=0.5, stop=stop)
+            finally:
+                connections.close_all()
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        for sequence in range(1, 31):
+            append_notes("b", range(sequence, sequence + 1))
+            wait_until(lambda n=sequence: len(wire_order("b")) == n, what="the other stream flows", seconds=3)
+        stop.set()
+        thread.join(30)
+
+        assert wire_order("a") == []
+
+
 class TestTheBacklog:
     def test_grows_while_kafka_is_away_and_drains_after(self, flow: Flow) -> None:
         for _ in range(5):

@@ -62,6 +62,15 @@ class TestTheAudit:
 
         assert [entry.split()[0] for entry in report.lost] == [str(skipped.message_id)]
 
+    def test_is_not_blinded_by_a_stranger_that_claims_the_lost_message_s_id(self, settled: Flow) -> None:
+        skipped = ProcessedMessage.objects.filter(consumer="inventory").earliest("id")
+        produce_raw(TOPIC, key=b"k", value=b"?", headers=[("ce_id", str(skipped.message_id))])
+        settled.consume_all("inventory")
+        assert DeadLetter.objects.get().message_id == skipped.message_id
+        skipped.delete()
+
+        assert len(audit().lost) == 1
+
     def test_finds_a_message_that_the_log_does_not_hold_where_it_should(self, settled: Flow) -> None:
         receipt = OutboxReceipt.objects.select_related("message").latest("acknowledged_at")
         OutboxMessage.objects.filter(pk=receipt.pk).update(payload='{"another": "payload"}')

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from io import StringIO
 
 import pytest
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from confluent_kafka.cimpl import NewTopic
 from django.core.management import call_command
 from django.db import connection
@@ -18,7 +18,7 @@ from messaging.store.findings import Finding
 from messaging.store.kafka_checks import examine_cluster
 from messaging.store.postgres_checks import examine_database
 from messaging.store.topics import create, missing, settings_of
-from tests.flow_tools import wait_until
+from tests.flow_tools import Flow, wait_until
 from tests.process_tools import Processes
 
 
@@ -38,6 +38,13 @@ def make(kafka: AdminClient, topic: Topic, *, replicas: int = 3, **settings: str
         future.result(30)
     # Any broker may be asked, and each hears of the topic in its own time.
     wait_until(lambda: not any(missing(kafka, [topic]) for _ in range(6)), what="every broker knows the topic")
+
+
+def alter(kafka: AdminClient, topic: str, name: str, value: str) -> None:
+    entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
+    for future in kafka.incremental_alter_configs([resource]).values():
+        future.result(30)
 
 
 def ids(findings: list[Finding]) -> set[str]:
@@ -104,6 +111,19 @@ class TestTheDoctor:
 
     def test_finds_a_topic_that_is_missing(self, kafka: AdminClient) -> None:
         assert ids(examine_cluster(kafka, [Topic(name="no-such-topic")])) == {"K-TOPIC"}
+
+    def test_finds_the_consumers_offsets_on_an_unsafe_topic(self, flow: Flow, kafka: AdminClient) -> None:
+        alter(kafka, "__consumer_offsets", "min.insync.replicas", "1")
+        try:
+            wait_until(
+                lambda: (
+                    [(f.id, f.subject) for f in unsafe(examine_cluster(kafka, []))]
+                    == [("K-MIN-ISR", "__consumer_offsets")]
+                ),
+                what="the doctor saw it",
+            )
+        finally:
+            alter(kafka, "__consumer_offsets", "min.insync.replicas", "2")
 
     def test_finds_a_database_whose_role_does_not_wait_for_the_disk(self, committed_db: None) -> None:
         with connection.cursor() as cursor:

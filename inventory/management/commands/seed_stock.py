@@ -13,7 +13,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--skus", type=int, default=20, help="how many SKUs (default 20)")
-        parser.add_argument("--on-hand", type=int, default=1_000_000, help="of each SKU (default 1000000)")
+        parser.add_argument("--on-hand", type=int, default=100_000, help="of each SKU (default 100000)")
 
     def handle(self, *args: Any, **options: Any) -> None:
         count, on_hand = options["skus"], options["on_hand"]
