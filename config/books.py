@@ -3,37 +3,55 @@
 Only this package may look into orders and inventory together. Everything is read in the audit's snapshot.
 """
 
+from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
+from django.conf import settings
 from django.db import connection
 
-from messaging.prove.audit import DomainBooks
+from messaging.prove.report import DomainBooks
 
 
-def account() -> DomainBooks:
-    """Counts of orders, and the ids of orders and SKUs that do not add up."""
-    counts = dict(_rows(_COUNTS)[0])
+def account(keys: Sequence[str] | None) -> DomainBooks:
+    """Counts of orders, and the ids of orders and SKUs that do not add up.
+
+    Only of the orders that these message keys name, where any are given: what no message has touched
+    since the last time has not changed. The ledger is summed up only where all orders are asked for.
+    """
+    orders = None if keys is None else [key for key in keys if _is_uuid(key)]
+    values = {"orders": orders, "kept_days": settings.OUTBOX_RETENTION_DAYS - 1}
     return DomainBooks(
-        counts={name: int(value) for name, value in counts.items()},
-        lost=[f"order {id_}: {what}" for id_, what in _pairs(_LOST)],
-        extra=[f"order {id_}: {what}" for id_, what in _pairs(_EXTRA)],
-        stuck=[f"order {id_}: {what}" for id_, what in _pairs(_NOT_FINAL)],
-        stock_mismatches=[f"{sku}: {what}" for sku, what in _pairs(_STOCK)],
+        counts={name: int(value) for name, value in _rows(_COUNTS, values)[0].items()},
+        lost=[f"order {id_}: {what}" for id_, what in _pairs(_LOST, values)],
+        extra=[f"order {id_}: {what}" for id_, what in _pairs(_EXTRA, values)],
+        stuck=[f"order {id_}: {what}" for id_, what in _pairs(_NOT_FINAL, values)],
+        stock_mismatches=[f"{sku}: {what}" for sku, what in _pairs(_STOCK, values)] if orders is None else [],
     )
 
 
-def _rows(sql: str) -> list[dict[str, Any]]:
+def _is_uuid(key: str) -> bool:
+    try:
+        return str(UUID(key)) == key
+    except ValueError:
+        return False
+
+
+def _rows(sql: str, values: dict[str, Any]) -> list[dict[str, Any]]:
     with connection.cursor() as cursor:
-        cursor.execute(sql)
+        cursor.execute(sql, values)
         names = [column.name for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-def _pairs(sql: str) -> list[tuple[object, object]]:
-    return [(row["id"], row["what"]) for row in _rows(sql)]
+def _pairs(sql: str, values: dict[str, Any]) -> list[tuple[object, object]]:
+    return [(row["id"], row["what"]) for row in _rows(sql, values)]
 
 
-_FINAL = """(o.status IN ('rejected', 'cancelled') OR (o.status = 'confirmed' AND o.cancel_requested_at IS NULL))"""
+# Null asks for all orders. The values are written into the statement, so either way it is planned for what it is.
+_ASKED = "(%(orders)s::uuid[] IS NULL OR {id} = ANY(%(orders)s::uuid[]))"
+_ASKED_ORDER = _ASKED.format(id="o.id")
+_FINAL = "(o.status IN ('rejected', 'cancelled') OR (o.status = 'confirmed' AND o.cancel_requested_at IS NULL))"
 
 _COUNTS = f"""
     SELECT count(*) AS accepted,
@@ -41,10 +59,13 @@ _COUNTS = f"""
            count(*) FILTER (WHERE {_FINAL} AND status = 'confirmed') AS confirmed,
            count(*) FILTER (WHERE status = 'rejected') AS rejected,
            count(*) FILTER (WHERE status = 'cancelled') AS cancelled
-    FROM orders_order o
+    FROM orders_order o WHERE {_ASKED_ORDER}
 """
 
-_NOT_FINAL = f"SELECT o.id, 'is ' || o.status || ' and not final' AS what FROM orders_order o WHERE NOT {_FINAL}"
+_NOT_FINAL = f"""
+    SELECT o.id, 'is ' || o.status || ' and not final' AS what
+    FROM orders_order o WHERE NOT {_FINAL} AND {_ASKED_ORDER}
+"""
 
 # What each final order's lines must have done to the stock, against what the ledger says they did.
 _EXPECTED = f"""
@@ -52,21 +73,24 @@ _EXPECTED = f"""
         SELECT o.id AS order_id, l.sku, kind, CASE kind WHEN 'reserve' THEN -l.quantity ELSE l.quantity END AS quantity
         FROM orders_order o JOIN orders_orderline l ON l.order_id = o.id
              CROSS JOIN (VALUES ('reserve'), ('release')) AS kinds (kind)
-        WHERE {_FINAL} AND ((o.status = 'confirmed' AND kind = 'reserve') OR o.status = 'cancelled')
+        WHERE {_FINAL} AND {_ASKED_ORDER}
+          AND ((o.status = 'confirmed' AND kind = 'reserve') OR o.status = 'cancelled')
     ), moved AS (
         SELECT m.order_id, m.sku, m.kind, m.quantity FROM inventory_stockmovement m
         LEFT JOIN orders_order o ON o.id = m.order_id
-        WHERE m.order_id IS NOT NULL AND (o.id IS NULL OR {_FINAL})
+        WHERE m.order_id IS NOT NULL AND (o.id IS NULL OR {_FINAL}) AND {_ASKED.format(id="m.order_id")}
     )
 """
 
+# `prune` removes messages only when they are older than that.
 _LOST = f"""
     {_EXPECTED}
     SELECT order_id AS id, kind || ' of ' || sku || ' is not in the ledger' AS what
     FROM (SELECT * FROM expected EXCEPT ALL SELECT * FROM moved) AS missing
     UNION ALL
     SELECT o.id, 'has no message in the outbox' FROM orders_order o
-    WHERE NOT EXISTS (SELECT FROM outbox_message m WHERE m.partition_key = o.id::text
+    WHERE {_ASKED_ORDER} AND o.created_at > now() - %(kept_days)s * interval '1 day'
+      AND NOT EXISTS (SELECT FROM outbox_message m WHERE m.partition_key = o.id::text
                       AND m.source = 'orders' AND m.sequence = 1)
 """
 
@@ -78,7 +102,7 @@ _EXTRA = f"""
 
 _STOCK = """
     SELECT i.sku AS id,
-           format('initial %s + ledger %s is not on hand %s', i.initial, coalesce(m.total, 0), i.on_hand) AS what
+           format('initial %%s + ledger %%s is not on hand %%s', i.initial, coalesce(m.total, 0), i.on_hand) AS what
     FROM inventory_stockitem i
     LEFT JOIN (SELECT sku, sum(quantity) AS total FROM inventory_stockmovement GROUP BY sku) AS m USING (sku)
     WHERE i.initial + coalesce(m.total, 0) <> i.on_hand OR i.on_hand < 0

@@ -34,7 +34,16 @@ app.conf.update(
     beat_schedule={
         # A tick that waited longer than this has been overtaken by a younger one.
         "relay": {"task": "messaging.tasks.relay", "schedule": 1.0, "options": {"expires": 5.0}},
-        "audit": {"task": "messaging.tasks.audit", "schedule": 60.0, "options": {"expires": 60.0}},
+        # What Kafka lost is noticed and put back within this time. Its cost does not grow with the history.
+        "audit": {"task": "messaging.tasks.audit", "schedule": 15.0, "options": {"expires": 15.0}},
+        # Reads all history: for what the other takes on trust because it was confirmed before.
+        "audit everything": {
+            "task": "messaging.tasks.audit",
+            "schedule": 3600.0,
+            "kwargs": {"everything": True},
+            "options": {"expires": 600.0},
+        },
+        "prune": {"task": "messaging.tasks.prune", "schedule": 3600.0, "options": {"expires": 600.0}},
     },
 )
 app.config_from_object("django.conf:settings", namespace="CELERY")

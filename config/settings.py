@@ -125,3 +125,10 @@ CELERY_BROKER_URL = required("CELERY_BROKER_URL", example="redis://127.0.0.1:637
 ALLOW_UNSAFE_CLUSTER = env.bool("ALLOW_UNSAFE_CLUSTER", default=False)
 # How long a relay works before its leases are free for any other.
 RELAY_SHIFT_SECONDS = env.float("RELAY_SHIFT_SECONDS", default=10.0)
+
+# --- Retention: how long what is done with is kept (`manage.py prune`) ---------------------------------------
+OUTBOX_RETENTION_DAYS = env.int("OUTBOX_RETENTION_DAYS", default=30)
+# Longer than any topic keeps a record: what can still be delivered must still be known. `check` compares.
+INBOX_RETENTION_DAYS = env.int("INBOX_RETENTION_DAYS", default=60)
+# Whether the audit that beat starts also puts back what Kafka lost; otherwise it only reports it.
+AUDIT_REPAIRS = env.bool("AUDIT_REPAIRS", default=True)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.core.checks import Error, register
 
 from messaging.registry import subscriptions, topics
@@ -58,3 +59,19 @@ def check_subscriptions(**_: Any) -> list[Error]:
             if topic not in declared
         ]
     return errors
+
+
+@register
+def check_retention(**_: Any) -> list[Error]:
+    """What can still be delivered must still be known, and what is in the outbox must still be in the inbox."""
+    longest = max((topic.retention_days for topic in topics()), default=0)
+    kept_longer = {"the outbox keeps a message": settings.OUTBOX_RETENTION_DAYS, "a topic keeps a record": longest}
+    return [
+        Error(
+            f"INBOX_RETENTION_DAYS is {settings.INBOX_RETENTION_DAYS}, but {what} for {days} days",
+            hint=f"Set INBOX_RETENTION_DAYS to more than {days}: a message that comes again must be recognised.",
+            id="messaging.E005",
+        )
+        for what, days in kept_longer.items()
+        if days >= settings.INBOX_RETENTION_DAYS
+    ]

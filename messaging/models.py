@@ -93,6 +93,41 @@ class OutboxReceipt(models.Model):
         return f"partition {self.partition}, offset {self.offset}"
 
 
+class RepairedMessage(models.Model):
+    """A message that Kafka had lost for a consumer: where it had been acknowledged, and when it was put back."""
+
+    message = models.ForeignKey(OutboxMessage, models.CASCADE, related_name="repairs", db_column="outbox_id")
+    consumer = models.CharField(max_length=64)
+    partition = models.IntegerField()
+    offset = models.BigIntegerField()
+    why = models.TextField()
+    repaired_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "repaired_message"
+
+    def __str__(self) -> str:
+        return f"{self.message_id} put back for {self.consumer}"
+
+
+class AuditMark(models.Model):
+    """How far the audit has come for a consumer, so that it need not read all history again.
+
+    `candidate` is the next mark: sure once every transaction below `candidate_open_until` has ended.
+    """
+
+    consumer = models.CharField(primary_key=True, max_length=64)
+    confirmed_to = models.BigIntegerField(help_text="it has taken every message up to this outbox id")
+    candidate = models.BigIntegerField()
+    candidate_open_until = models.BigIntegerField(help_text="a transaction id with its epoch (xid8)")
+
+    class Meta:
+        db_table = "audit_mark"
+
+    def __str__(self) -> str:
+        return f"{self.consumer} confirmed up to {self.confirmed_to}"
+
+
 class RelayShard(models.Model):
     """The lease of one shard of the queue. It avoids double work; safety never rests on it."""
 

@@ -10,6 +10,8 @@ from django.db import Error as DatabaseError
 
 from messaging.produce.relay import Relay
 from messaging.prove.audit import audit as run_audit
+from messaging.prove.repair import repair
+from messaging.prove.retention import prune as run_prune
 from messaging.store.guard import refuse_unsafe
 
 log = structlog.get_logger(__name__)
@@ -33,14 +35,27 @@ def relay() -> None:
 
 
 @shared_task(name="messaging.tasks.audit")  # type: ignore[untyped-decorator]
-def audit() -> None:
-    """Log the audit's report, as an error while anything is missing."""
+def audit(*, everything: bool = False) -> None:
+    """Audit what is new, or everything, and put back what Kafka lost. Logs the report."""
     try:
-        report = run_audit()
+        report = run_audit(new_only=not everything)
+        if report.losses and settings.AUDIT_REPAIRS:
+            repair(report.losses)
     except (DatabaseError, KafkaException) as error:
         log.warning("the audit could not read everything, the next one will", error=str(error))
         return
     (log.info if report.nothing_missing else log.error)("audit", **report.as_json())
+
+
+@shared_task(name="messaging.tasks.prune")  # type: ignore[untyped-decorator]
+def prune() -> None:
+    """Remove what is done with and older than the settings say."""
+    try:
+        pruned = run_prune()
+    except DatabaseError as error:
+        log.warning("prune ended early, the next one goes on", error=str(error))
+        return
+    log.info("pruned", messages=pruned.messages, inbox=pruned.inbox)
 
 
 def _own_relay() -> Relay:

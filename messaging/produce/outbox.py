@@ -70,6 +70,8 @@ _INSERT = """
         FROM unnest(%(ids)s::uuid[], %(types)s::text[], %(sources)s::text[], %(topics)s::text[],
                     %(keys)s::text[], %(sequences)s::int[], %(payloads)s::text[], %(traceparents)s::text[])
              WITH ORDINALITY AS draft (id, type, source, topic, key, sequence, payload, traceparent, place)
+        -- The transaction gets its own id before it draws one for the row: the audit's watermark rests on that.
+        WHERE pg_current_xact_id() IS NOT NULL
         ORDER BY place
         RETURNING id, partition_key
     )

@@ -1,5 +1,8 @@
 """The proof: outbox, receipts, Kafka, inbox and ledger tell the same story, or the audit says where not.
 
 - `kafka_log` reads the log and the consumers' offsets.
-- `audit` compares them with the database and with the domain's own books.
+- `losses` finds what Kafka acknowledged and its consumer can no longer read.
+- `audit` compares everything, or with `watermark` only what is new since the last time.
+- `repair` puts what Kafka lost back into the relay's queue.
+- `retention` removes what is published and confirmed by every subscriber.
 """

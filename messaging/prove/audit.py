@@ -5,155 +5,125 @@ a consumer commits its database before its offset, so what stands behind an offs
 snapshot; a relay writes a receipt after the acknowledgement, so what has one must be in the log.
 """
 
-from dataclasses import asdict, dataclass, field
-from typing import Any
-from uuid import UUID
+from collections.abc import Sequence
 
 from django.conf import settings
 from django.db import connection, transaction
 from django.utils.module_loading import import_string
 
+from messaging.prove import losses, watermark
 from messaging.prove.kafka_log import LogReader, Place, committed_offsets
-from messaging.registry import Subscription, subscriptions, topics
-
-Taking = tuple[UUID, str, int, int]  # message id, topic, partition, offset
-
-
-@dataclass(slots=True)
-class DomainBooks:
-    """What the domain says of itself: its counts, and the ids that do not add up."""
-
-    counts: dict[str, int]
-    lost: list[str] = field(default_factory=list)
-    extra: list[str] = field(default_factory=list)
-    stuck: list[str] = field(default_factory=list)
-    stock_mismatches: list[str] = field(default_factory=list)
+from messaging.prove.report import DomainBooks, Report
+from messaging.registry import subscriptions, topics
 
 
-@dataclass(slots=True)
-class Report:
-    """The audit's answer. Lists hold ids; the counts of the domain stand beside the mechanism's."""
-
-    domain: dict[str, int]
-    written: int
-    acknowledged: int
-    in_log: int | None
-    applied: int
-    redelivered: int
-    pending: int
-    parked: int
-    dead_letters: int
-    lost: list[str]
-    extra: list[str]
-    stuck: list[str]
-    stock_mismatches: list[str]
-
-    @property
-    def nothing_missing(self) -> bool:
-        return not (self.lost or self.extra or self.stock_mismatches)
-
-    def as_json(self) -> dict[str, Any]:
-        """Counts under the names of the report, the ids behind them under `ids`."""
-        fields = asdict(self)
-        domain = fields.pop("domain")
-        ids = {name: value for name, value in fields.items() if isinstance(value, list)}
-        counts = {name: len(value) if isinstance(value, list) else value for name, value in fields.items()}
-        return {**domain, **counts, "ids": ids}
-
-
-def audit(*, deep: bool = False) -> Report:
+def audit(*, deep: bool = False, new_only: bool = False) -> Report:
     """Compare everything. `deep` also reads the whole log and compares ids and sha256.
+
+    `new_only` begins where the last such audit found everything confirmed, so that its cost does not
+    grow with the history: what was taken by its consumer stays taken.
 
     Raises KafkaException and OperationalError: what cannot be read is not called proven.
     """
-    offsets = {sub.consumer: committed_offsets(sub) for sub in subscriptions()}
+    declared = subscriptions()
+    offsets = {sub.consumer: committed_offsets(sub) for sub in declared}
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            # It reads all history, and must not fall silent when that grows.
+            # It may read all history, and must not fall silent when that grows.
             cursor.execute("SET LOCAL statement_timeout = 0")
-        counts = _counts()
-        books: DomainBooks = import_string(settings.MESSAGING_BOOKS)()
-        not_taken = {sub.consumer: _not_taken(sub) for sub in subscriptions()}
-        strangers = _strangers()
+        marks = watermark.marks() if new_only else {}
+        after = {sub.consumer: marks.get(sub.consumer, 0) for sub in declared}
+        after_id = min(after.values(), default=0)
+        seen = watermark.look()
+        counts = _counts(after_id)
+        books = _books(_keys(after_id) if new_only else None)
+        waiting = {sub.consumer: losses.unconfirmed(sub, after_id=after[sub.consumer]) for sub in declared}
+        first_open = {sub.consumer: watermark.first_unconfirmed(sub, after_id=after[sub.consumer]) for sub in declared}
+        strangers = [] if new_only else _strangers()
     with LogReader() as log:
-        unreachable = [
-            found
-            for sub in subscriptions()
-            for found in _unreachable(sub, not_taken[sub.consumer], offsets[sub.consumer], log)
-        ]
+        lost = [
+            loss
+            for sub in declared
+            for loss in losses.find(sub, waiting[sub.consumer], offsets[sub.consumer], log)
+        ]  # fmt: skip
         in_log, not_in_log = _compare_log(log) if deep else (None, [])
+    if new_only:
+        watermark.advance(seen, first_open)
     return Report(
+        after_id=after_id,
         domain=books.counts,
         in_log=in_log,
-        lost=[*books.lost, *unreachable, *not_in_log],
+        lost=[*books.lost, *map(str, lost), *not_in_log],
         extra=[*books.extra, *strangers],
         stuck=books.stuck,
         stock_mismatches=books.stock_mismatches,
+        losses=lost,
         **counts,
     )
 
 
-def _counts() -> dict[str, int]:
+def _books(keys: Sequence[str] | None) -> DomainBooks:
+    books: DomainBooks = import_string(settings.MESSAGING_BOOKS)(keys)
+    return books
+
+
+def _keys(after_id: int) -> list[str]:
+    """The keys of the messages behind this id: only what they name has changed."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT (SELECT count(*) FROM outbox_message) AS written,
-                   (SELECT count(*) FROM outbox_receipt) AS acknowledged,
-                   (SELECT count(*) FROM processed_message)
-                     - (SELECT count(*) FROM parked_message)
-                     - (SELECT count(*) FROM dead_letter d JOIN processed_message p
-                          ON p.message_id = d.message_id AND p.consumer = d.consumer
-                        WHERE d.resolved_at IS NULL AND d.reason NOT IN ('unreadable', 'corrupt')) AS applied,
-                   (SELECT coalesce(sum(redeliveries), 0) FROM processed_message WHERE redeliveries > 0) AS redelivered,
-                   (SELECT count(*) FROM outbox_pending WHERE parked_at IS NULL) AS pending,
-                   (SELECT count(*) FROM outbox_pending WHERE parked_at IS NOT NULL)
-                     + (SELECT count(*) FROM parked_message) AS parked,
-                   (SELECT count(*) FROM dead_letter WHERE resolved_at IS NULL) AS dead_letters
-            """
-        )
+        cursor.execute("SELECT DISTINCT partition_key FROM outbox_message WHERE id > %s", [after_id])
+        return [key for (key,) in cursor.fetchall()]
+
+
+def _counts(after_id: int) -> dict[str, int]:
+    with connection.cursor() as cursor:
+        cursor.execute(_COUNTS if after_id else _COUNTS_OF_ALL, {"after": after_id})
         names = [column.name for column in cursor.description]
         return dict(zip(names, (int(value) for value in cursor.fetchone()), strict=True))
 
 
-def _unreachable(
-    subscription: Subscription, not_taken: list[Taking], offsets: dict[Place, int], log: LogReader
-) -> list[str]:
-    """Messages that were acknowledged, that this consumer has not taken, and that it will never read.
+_WAITING = """
+    (SELECT count(*) FROM repaired_message) AS repaired,
+    (SELECT count(*) FROM outbox_pending WHERE parked_at IS NULL) AS pending,
+    (SELECT count(*) FROM outbox_pending WHERE parked_at IS NOT NULL)
+      + (SELECT count(*) FROM parked_message) AS parked,
+    (SELECT count(*) FROM dead_letter WHERE resolved_at IS NULL) AS dead_letters
+"""
 
-    One that only waits its turn in the log is not among them.
-    """
-    bounds = {place: log.bounds(place) for place in log.partitions(subscription.topics)}
-    lost = []
-    for message_id, topic, partition, offset in not_taken:
-        low, high = bounds.get((topic, partition), (0, 0))
-        if offset < offsets.get((topic, partition), 0) or not low <= offset < high:
-            lost.append(f"{message_id} ({subscription.consumer}: {topic}[{partition}]@{offset})")
-    return lost
+_COUNTS_OF_ALL = f"""
+    SELECT (SELECT count(*) FROM outbox_message) AS written,
+           (SELECT count(*) FROM outbox_receipt) AS acknowledged,
+           (SELECT count(*) FROM processed_message)
+             - (SELECT count(*) FROM parked_message)
+             - (SELECT count(*) FROM dead_letter d JOIN processed_message p
+                  ON p.message_id = d.message_id AND p.consumer = d.consumer
+                WHERE d.resolved_at IS NULL AND d.reason NOT IN ('unreadable', 'corrupt')) AS applied,
+           (SELECT coalesce(sum(redeliveries), 0) FROM processed_message WHERE redeliveries > 0) AS redelivered,
+           {_WAITING}
+"""
 
-
-def _not_taken(subscription: Subscription) -> list[Taking]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT m.message_id, m.topic, r.partition, r."offset"
-            FROM outbox_receipt r JOIN outbox_message m ON m.id = r.outbox_id
-            WHERE m.topic = ANY(%(topics)s)
-              AND NOT EXISTS (SELECT FROM processed_message p
-                              WHERE p.message_id = m.message_id AND p.consumer = %(consumer)s)
-              -- By its place: the id that an unreadable record claims may be a stranger's.
+_COUNTS = f"""
+    WITH taken AS MATERIALIZED (
+        SELECT p.message_id, p.consumer, p.redeliveries
+        FROM outbox_message m JOIN processed_message p ON p.message_id = m.message_id
+        WHERE m.id > %(after)s
+    )
+    SELECT (SELECT count(*) FROM outbox_message WHERE id > %(after)s) AS written,
+           (SELECT count(*) FROM outbox_receipt WHERE outbox_id > %(after)s) AS acknowledged,
+           (SELECT count(*) FROM taken t
+            WHERE NOT EXISTS (SELECT FROM parked_message k
+                              WHERE k.message_id = t.message_id AND k.consumer = t.consumer)
               AND NOT EXISTS (SELECT FROM dead_letter d
-                              WHERE d.consumer = %(consumer)s AND d.topic = m.topic
-                                AND d.partition = r.partition AND d."offset" = r."offset")
-            """,
-            {"topics": list(subscription.topics), "consumer": subscription.consumer},
-        )
-        rows: list[Taking] = cursor.fetchall()
-        return rows
+                              WHERE d.message_id = t.message_id AND d.consumer = t.consumer
+                                AND d.resolved_at IS NULL
+                                AND d.reason NOT IN ('unreadable', 'corrupt'))) AS applied,
+           (SELECT coalesce(sum(redeliveries), 0) FROM taken) AS redelivered,
+           {_WAITING}
+"""
 
 
 def _strangers() -> list[str]:
-    """Messages that a consumer took and nobody wrote."""
+    """Messages that a consumer took and nobody wrote. Where `prune` may have been, it is not asked."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -161,7 +131,9 @@ def _strangers() -> list[str]:
             WHERE NOT EXISTS (SELECT FROM outbox_message m WHERE m.message_id = p.message_id)
               AND NOT EXISTS (SELECT FROM dead_letter d WHERE d.message_id = p.message_id AND d.resolved_at IS NULL)
               AND NOT EXISTS (SELECT FROM parked_message k WHERE k.message_id = p.message_id)
-            """
+              AND p.processed_at > now() - %s * interval '1 day'
+            """,
+            [settings.OUTBOX_RETENTION_DAYS - 1],
         )
         return [f"{message_id} (taken by {consumer}, written by nobody)" for message_id, consumer in cursor.fetchall()]
 

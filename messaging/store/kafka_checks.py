@@ -5,10 +5,11 @@ from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
+from django.conf import settings as django_settings
 
 from messaging.registry import Topic
 from messaging.store.findings import Finding, Severity
-from messaging.store.topics import MIN_INSYNC_REPLICAS, REPLICATION_FACTOR, settings_of
+from messaging.store.topics import DAY_MS, MIN_INSYNC_REPLICAS, REPLICATION_FACTOR, settings_of
 
 OFFSETS_TOPIC = "__consumer_offsets"
 
@@ -47,6 +48,7 @@ def examine_cluster(admin: AdminClient, topics: Sequence[Topic]) -> list[Finding
         findings += _topic_replicas(topic.name, metadata.topics[topic.name])
         findings += _topic_partitions(topic, metadata.topics[topic.name])
         findings += _topic_configuration(topic.name, settings[topic.name], settings_of(topic))
+        findings += _inbox_retention(topic.name, settings[topic.name])
     if OFFSETS_TOPIC in metadata.topics:
         live = _topic_settings(admin, [OFFSETS_TOPIC])[OFFSETS_TOPIC]
         findings += _topic_replicas(OFFSETS_TOPIC, metadata.topics[OFFSETS_TOPIC])
@@ -178,6 +180,18 @@ def _topic_configuration(topic: str, live: dict[str, str], wanted: dict[str, str
                 risk,
                 f"kafka-configs.sh --alter --topic {topic} --add-config {name}={value}",
             )
+
+
+def _inbox_retention(topic: str, live: dict[str, str]) -> Iterator[Finding]:
+    kept_ms, wanted_ms = int(live["retention.ms"]), django_settings.INBOX_RETENTION_DAYS * DAY_MS
+    if kept_ms == -1 or kept_ms >= wanted_ms:
+        yield Finding(
+            "K-INBOX",
+            topic,
+            f"retention.ms = {kept_ms}, INBOX_RETENTION_DAYS = {django_settings.INBOX_RETENTION_DAYS}",
+            "a message that is delivered again after `manage.py prune` is not recognised as a redelivery",
+            "set INBOX_RETENTION_DAYS to more than the topic keeps, or the topic's retention.ms to less",
+        )
 
 
 def _at_least(name: str, live: str, wanted: str) -> bool:

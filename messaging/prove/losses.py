@@ -1,0 +1,101 @@
+"""Find what Kafka lost: acknowledged, not taken by its consumer, and out of that consumer's reach.
+
+The brokers' acknowledgement is not the end of the story. Power lost everywhere, a log cut short, a
+topic deleted, retention, or a group moved past what it had not read: all of them lose acknowledged
+records. A message that only waits its turn in the log is not lost.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import connection
+
+from messaging.prove.kafka_log import LogReader, Place
+from messaging.registry import Subscription
+
+# A new leader can for a moment know less of the log than there is: ask again before calling it lost.
+SECOND_LOOK_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirmed:
+    """A message that the brokers acknowledged at this place and that a consumer has not taken yet."""
+
+    outbox_id: int
+    message_id: UUID
+    topic: str
+    partition: int
+    offset: int
+
+    @property
+    def place(self) -> Place:
+        return self.topic, self.partition
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A message that this consumer will never read where the brokers acknowledged it, and why."""
+
+    consumer: str
+    message: Unconfirmed
+    why: str
+
+    def __str__(self) -> str:
+        m = self.message
+        return f"{m.message_id} ({self.consumer}: {m.topic}[{m.partition}]@{m.offset}: {self.why})"
+
+
+def unconfirmed(subscription: Subscription, *, after_id: int) -> list[Unconfirmed]:
+    """Acknowledged messages behind this outbox id that are neither in the consumer's inbox nor its dead letter."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT m.id, m.message_id, m.topic, r.partition, r."offset"
+            FROM outbox_message m JOIN outbox_receipt r ON r.outbox_id = m.id
+            WHERE m.id > %(after)s AND r.outbox_id > %(after)s AND m.topic = ANY(%(topics)s)
+              AND NOT EXISTS (SELECT FROM processed_message p
+                              WHERE p.message_id = m.message_id AND p.consumer = %(consumer)s)
+              -- By its place: the id that an unreadable record claims may be a stranger's.
+              AND NOT EXISTS (SELECT FROM dead_letter d
+                              WHERE d.consumer = %(consumer)s AND d.topic = m.topic
+                                AND d.partition = r.partition AND d."offset" = r."offset")
+            ORDER BY m.id
+            """,
+            {"after": after_id, "topics": list(subscription.topics), "consumer": subscription.consumer},
+        )
+        return [Unconfirmed(*row) for row in cursor.fetchall()]
+
+
+def find(
+    subscription: Subscription, waiting: Sequence[Unconfirmed], offsets: dict[Place, int], log: LogReader
+) -> list[Loss]:
+    """Those of the unconfirmed messages that can no longer reach the consumer.
+
+    `offsets` must have been read before `waiting`: a consumer commits its database before its offset,
+    so what stands behind the offset would be in its inbox. Raises KafkaException.
+    """
+    passed = [m for m in waiting if m.offset < offsets.get(m.place, 0)]
+    absent = _absent(subscription, [m for m in waiting if m.offset >= offsets.get(m.place, 0)], log)
+    if absent:
+        time.sleep(SECOND_LOOK_SECONDS)
+        absent = _absent(subscription, absent, log)
+    return [
+        *(Loss(subscription.consumer, m, "the group's offset is behind it") for m in passed),
+        *(Loss(subscription.consumer, m, "the log does not hold it") for m in absent),
+    ]
+
+
+def _absent(subscription: Subscription, waiting: Sequence[Unconfirmed], log: LogReader) -> list[Unconfirmed]:
+    """Those whose place is before the first record of the log or behind the last."""
+    if not waiting:
+        return []
+    asked = {m.place for m in waiting}
+    bounds = {place: log.bounds(place) for place in log.partitions(subscription.topics) if place in asked}
+    return [m for m in waiting if not _within(bounds.get(m.place, (0, 0)), m.offset)]
+
+
+def _within(bounds: tuple[int, int], offset: int) -> bool:
+    low, high = bounds
+    return low <= offset < high

@@ -1,0 +1,57 @@
+"""What the audit answers with."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from messaging.prove.losses import Loss
+
+
+@dataclass(slots=True)
+class DomainBooks:
+    """What the domain says of itself: its counts, and the ids that do not add up."""
+
+    counts: dict[str, int]
+    lost: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    stuck: list[str] = field(default_factory=list)
+    stock_mismatches: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Report:
+    """The audit's answer. Lists hold ids; the counts of the domain stand beside the mechanism's.
+
+    `after_id` is the outbox id behind which this audit began: what came before was confirmed by an
+    earlier one, and is in none of the counts of messages and orders. 0 where everything was compared.
+    `losses` are those of the `lost` that Kafka lost, and that `repair` can put back.
+    """
+
+    after_id: int
+    domain: dict[str, int]
+    written: int
+    acknowledged: int
+    in_log: int | None
+    applied: int
+    redelivered: int
+    repaired: int
+    pending: int
+    parked: int
+    dead_letters: int
+    lost: list[str]
+    extra: list[str]
+    stuck: list[str]
+    stock_mismatches: list[str]
+    losses: list[Loss]
+
+    @property
+    def nothing_missing(self) -> bool:
+        return not (self.lost or self.extra or self.stock_mismatches)
+
+    def as_json(self) -> dict[str, Any]:
+        """Counts under the names of the report, the ids behind them under `ids`."""
+        fields = asdict(self)
+        domain = fields.pop("domain")
+        del fields["losses"]  # they are among the lost
+        ids = {name: value for name, value in fields.items() if isinstance(value, list)}
+        counts = {name: len(value) if isinstance(value, list) else value for name, value in fields.items()}
+        return {**domain, **counts, "ids": ids}
