@@ -1,5 +1,7 @@
 """The audit of what is new: it reads no history twice, and overlooks nothing all the same."""
 
+from typing import Any
+
 import pytest
 from django.db import connection
 
@@ -119,9 +121,8 @@ class TestAnAuditOfWhatIsNew:
 class TestAppend:
     def test_gives_the_transaction_its_id_before_the_message_s(self, committed_db: None) -> None:
         """In the plan the one-time filter stands below the node that draws the ids, so it comes first."""
-        nothing = dict.fromkeys(
-            ["ids", "types", "sources", "topics", "keys", "sequences", "payloads", "traceparents"], []
-        )
+        columns = ["ids", "types", "sources", "topics", "keys", "sequences", "payloads", "traceparents"]
+        nothing: dict[str, Any] = {name: [] for name in columns}
         with connection.cursor() as cursor:
             cursor.execute(f"EXPLAIN (VERBOSE, COSTS OFF) {outbox._INSERT}", nothing | {"last_shard": 7})
             plan = "\n".join(line for (line,) in cursor.fetchall())
