@@ -9,5 +9,6 @@ from devservices.errors import DevservicesError
 from devservices.program import Process, Program
 from devservices.servers import SERVER_ROLES
 from devservices.stack import Stack
+from devservices.state import BROKERS
 
-__all__ = ["SERVER_ROLES", "DevservicesError", "Process", "Program", "Stack"]
+__all__ = ["BROKERS", "SERVER_ROLES", "DevservicesError", "Process", "Program", "Stack"]

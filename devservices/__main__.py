@@ -79,7 +79,7 @@ def _exec(arguments: argparse.Namespace) -> int:
     if arguments.ephemeral:
         VAR.mkdir(exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix="ephemeral-", dir=VAR))
-    return run_in(Stack(folder), command, remove=arguments.ephemeral)
+    return run_in(Stack(folder), command, remove=arguments.ephemeral, proxied=arguments.proxied)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -104,6 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     down.add_argument("--all", action="store_true", help="every stack below var/")
     execute = add("exec", _exec, "Bring the servers up, run COMMAND with their addresses, stop everything.")
     execute.add_argument("--ephemeral", action="store_true", help="in a fresh folder below var/, deleted at the end")
+    execute.add_argument("--proxied", action="store_true", help="COMMAND runs a proxy before each broker")
     execute.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND ...")
     return parser
 

@@ -11,10 +11,10 @@ from confluent_kafka.admin import AdminClient
 
 from devservices.errors import DevservicesError
 from devservices.kafka_java import KafkaJava, find_java
-from devservices.kafka_settings import Node, server_properties
+from devservices.kafka_settings import ClientListener, Node, server_properties
 from devservices.ports import LOOPBACK, free_port
 from devservices.program import Program
-from devservices.state import BROKERS, State, controller_port_name
+from devservices.state import BROKERS, State, client_port_name, controller_port_name, proxy_port_name
 
 _STOP_SECONDS = 30
 
@@ -37,9 +37,16 @@ def provision(folder: Path, state: State) -> list[Program]:
     ]
 
 
-def bootstrap_servers(state: State, roles: Sequence[str] = BROKERS) -> str:
-    """The addresses of the brokers, in Kafka's notation."""
-    return ",".join(f"{LOOPBACK}:{state.ports[role]}" for role in roles)
+def bootstrap_servers(state: State) -> str:
+    """Where clients find the brokers, in Kafka's notation: the proxies, where there are any."""
+    return ",".join(f"{LOOPBACK}:{state.ports[proxy_port_name(role) if state.proxied else role]}" for role in BROKERS)
+
+
+def client_listener(state: State, role: str) -> ClientListener | None:
+    """The ports of a broker's clients and of their proxy; None where clients use the broker's own."""
+    if not state.proxied:
+        return None
+    return ClientListener(port=state.ports[client_port_name(role)], proxy_port=state.ports[proxy_port_name(role)])
 
 
 class BrokerProbe:
@@ -48,7 +55,8 @@ class BrokerProbe:
     def __init__(self, role: str, state: State) -> None:
         """Connect lazily: the broker need not be up yet."""
         settings: dict[str, str | int | float | bool] = {
-            "bootstrap.servers": bootstrap_servers(state, [role]),
+            # Its own port, past any proxy.
+            "bootstrap.servers": f"{LOOPBACK}:{state.ports[role]}",
             "reconnect.backoff.max.ms": 250,
             "log_level": 0,
         }
@@ -74,6 +82,7 @@ def _nodes(folder: Path, state: State) -> list[Node]:
             folder=folder / role,
             port=state.ports[role],
             controller_port=state.ports[controller_port_name(role)],
+            clients=client_listener(state, role),
         )
         for number, role in enumerate(BROKERS, start=1)
     ]

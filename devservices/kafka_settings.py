@@ -36,13 +36,22 @@ _QUICK_START = {
 
 
 @dataclass(frozen=True)
+class ClientListener:
+    """Where a broker serves the clients whom it sends to a proxy, and where that proxy listens."""
+
+    port: int
+    proxy_port: int
+
+
+@dataclass(frozen=True)
 class Node:
-    """One broker and controller."""
+    """One broker and controller. Clients use its `port`, unless it has a listener of their own for them."""
 
     id: int
     folder: Path
     port: int
     controller_port: int
+    clients: ClientListener | None = None
 
     @property
     def data(self) -> Path:
@@ -54,12 +63,20 @@ def server_properties(node: Node, cluster: Sequence[Node], log_dir: Path) -> str
     """The text of the file for `node`, with its logs in `log_dir`."""
     # Voters by address in the file, not in the log: a later `up` may have to choose other ports.
     voters = ",".join(f"{one.id}@{LOOPBACK}:{one.controller_port}" for one in cluster)
+    protocols = "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT"
+    listeners = f"BROKER://{LOOPBACK}:{node.port}"
+    advertised = listeners
+    if node.clients is not None:
+        # The brokers speak to each other directly: only what clients say can be spoilt.
+        protocols += ",CLIENT:PLAINTEXT"
+        listeners += f",CLIENT://{LOOPBACK}:{node.clients.port}"
+        advertised += f",CLIENT://{LOOPBACK}:{node.clients.proxy_port}"
     identity = {
         "process.roles": "broker,controller",
         "node.id": node.id,
-        "listeners": f"BROKER://{LOOPBACK}:{node.port},CONTROLLER://{LOOPBACK}:{node.controller_port}",
-        "advertised.listeners": f"BROKER://{LOOPBACK}:{node.port}",
-        "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": f"{listeners},CONTROLLER://{LOOPBACK}:{node.controller_port}",
+        "advertised.listeners": advertised,
+        "listener.security.protocol.map": protocols,
         "inter.broker.listener.name": "BROKER",
         "controller.listener.names": "CONTROLLER",
         "controller.quorum.voters": voters,

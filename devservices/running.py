@@ -26,14 +26,14 @@ class _Interrupted(BaseException):
         self.number = number
 
 
-def run_in(stack: Stack, command: Sequence[str], *, remove: bool) -> int:
+def run_in(stack: Stack, command: Sequence[str], *, remove: bool, proxied: bool = False) -> int:
     """The exit status of `command`, which ran while the stack was up; 128 + n after signal n."""
     if shutil.which(command[0]) is None:
         raise DevservicesError(f"There is no command {command[0]!r}; nothing was started.")
     for number in _ENDINGS:
         signal.signal(number, _interrupt)
     try:
-        stack.up()
+        stack.up(proxied=proxied)
         env = {**os.environ, **stack.env(), "DEVSERVICES_FOLDER": str(stack.folder)}
         status = _run(command, env, stack.folder / "pids" / _NOTE)
     except _Interrupted as interrupted:

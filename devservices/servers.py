@@ -8,6 +8,7 @@ from pathlib import Path
 
 from devservices import kafka, postgres, redis_server
 from devservices.errors import DevservicesError
+from devservices.kafka_settings import ClientListener
 from devservices.program import Program
 from devservices.state import BROKERS, State
 from devservices.supervision import Supervisor
@@ -36,6 +37,11 @@ class Servers:
             "CELERY_BROKER_URL": redis_server.url(self._state),
             "REDIS_URL": redis_server.url(self._state),
         }
+
+    def proxied_brokers(self) -> dict[str, ClientListener]:
+        """The ports of each broker's clients and of their proxy; empty where clients use the brokers' own."""
+        listeners = {role: kafka.client_listener(self._state, role) for role in BROKERS}
+        return {role: listener for role, listener in listeners.items() if listener is not None}
 
     def start(self) -> None:
         """Start what does not run, all at once, and wait until each server answers."""

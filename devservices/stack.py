@@ -10,6 +10,7 @@ from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
 import psutil
 
 from devservices.errors import DevservicesError
+from devservices.kafka_settings import ClientListener
 from devservices.leftovers import end_leftovers, tree
 from devservices.program import Process, Program
 from devservices.servers import READY_SECONDS, SERVER_ROLES, Servers
@@ -32,9 +33,10 @@ class Stack:
         self.folder = folder.resolve()
         self._supervisor = Supervisor(self.folder)
 
-    def up(self, programs: Sequence[Program] = ()) -> None:
+    def up(self, programs: Sequence[Program] = (), *, proxied: bool = False) -> None:
         """Start what does not run yet, wait until the servers answer, then start `programs`.
 
+        With `proxied`, the brokers send their clients to ports where the caller runs proxies: `proxied_brokers`.
         Raises DevservicesError with the end of the server's log when one does not answer in time.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -44,9 +46,14 @@ class Stack:
             state = State.load(self.folder) or State()
             if not self._supervisor.is_running():
                 end_leftovers(self.folder)
+                state.proxied = proxied
                 state.settle_ports()
                 state.save(self.folder)
                 self._supervisor.start()
+            elif proxied and not state.proxied:
+                raise DevservicesError(
+                    f"The stack in {self.folder} runs without proxies. Run `python -m devservices down` first."
+                )
             Servers(self.folder, state, self._supervisor).start()
         self.add(programs)
 
@@ -59,6 +66,13 @@ class Stack:
     def env(self) -> dict[str, str]:
         """The servers' addresses, as the application wants them in its environment."""
         return self._servers().env()
+
+    def proxied_brokers(self) -> dict[str, ClientListener]:
+        """For each broker's role, the port on which its clients look for a proxy and the one it must lead to.
+
+        Empty when the stack was not brought up with `proxied`.
+        """
+        return self._servers().proxied_brokers()
 
     def processes(self) -> list[Process]:
         """What runs or ran in this stack, by role; empty when the stack is down."""
