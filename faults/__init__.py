@@ -1,5 +1,11 @@
-"""Break it: faults of servers, networks and processes, injected from outside into a running stack.
+"""Break it: crash points, faults of the servers, what Kafka itself loses, and a checker from outside.
 
-A `Proxy` stands between a client and a server and spoils what passes. A `Fault` does one thing to a
-`System` and knows how to undo it. `python -m faults list` names them all. The product knows nothing of this.
+The product knows nothing of this package. `FAULT` arms it in a process whose settings are `faults.settings`.
+
+- `points` names every seam of the product where a process may die, and what saves the message there.
+- `arm` wraps those seams in a running process, as `FAULT` or a file says.
+- `proxy` and `servers` cut connections, kill and pause servers.
+- `losses` makes Kafka lose what it acknowledged.
+- `checker` looks at database and log from outside and says which of I1 to I12 does not hold.
+- `chaos` puts it all together: load, random faults by a seed, heal, drain, check, report.
 """

@@ -15,6 +15,7 @@ from messaging.consume import batch
 from messaging.consume.blame import fault_of_message
 from messaging.consume.reader import Reader
 from messaging.envelope import Record, claimed_id
+from messaging.errors import SetBack
 from messaging.registry import Subscription
 
 log = structlog.get_logger(__name__)
@@ -38,7 +39,7 @@ def run(subscription: Subscription, *, stop: threading.Event) -> None:
             try:
                 run_once(subscription, reader, rest=rest)
                 rest = REST_SECONDS[0]
-            except (DatabaseError, OSError) as error:
+            except SetBack as error:
                 log.warning("it cannot be done now, trying again", error=str(error), seconds=rest)
                 connection.close()
                 rest = min(rest * 2, REST_SECONDS[1])
@@ -50,16 +51,17 @@ def run(subscription: Subscription, *, stop: threading.Event) -> None:
 def run_once(subscription: Subscription, reader: Reader, *, rest: float = REST_SECONDS[0]) -> int:
     """One batch: read, handle, commit. Answers with the number of records.
 
-    When something other than a message is at fault, goes back to before the batch and raises that error.
+    Raises SetBack when something other than a message is at fault: the reader stands before the batch
+    again. After any other error it may not, so let the process end: what is not committed comes again.
     """
     records = reader.next_batch(POLL_SECONDS)
     if not records:
         return 0
     try:
         handle(subscription, records)
-    except (DatabaseError, OSError):
+    except (DatabaseError, OSError) as error:
         reader.rewind(records, wait=rest)
-        raise
+        raise SetBack(str(error)) from error
     reader.commit(records)
     return len(records)
 

@@ -5,13 +5,13 @@ import uuid
 from collections.abc import Sequence
 
 import pytest
-from django.db import Error as DatabaseError
 from django.db import connection
 from pytest_django import Settings
 
 from inventory.models import StockItem, StockMovement
 from messaging.consume import consumer
 from messaging.envelope import Envelope
+from messaging.errors import SetBack
 from messaging.models import DeadLetter, KeyPosition, OutboxMessage, ParkedMessage, ProcessedMessage
 from messaging.registry import Subscription, subscription
 from tests.consume.messages import TOPIC, cancelled, placed
@@ -176,7 +176,7 @@ class TestTroubleWithTheDatabase:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE processed_message RENAME TO processed_message_away")
         try:
-            with pytest.raises(DatabaseError):
+            with pytest.raises(SetBack):
                 wait_until(lambda: consumer.run_once(declared, reader, rest=0.1), what="a batch failed")
         finally:
             with connection.cursor() as cursor:

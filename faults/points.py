@@ -1,0 +1,82 @@
+"""Every seam of the product between two steps, where a process, a connection or a server can end.
+
+A point is a function of the product: `before` it, `after` it, and where a server's answer can be lost
+also `lost` (the function ran, its caller sees an error). Tests hit each with every action that makes
+sense there; `docs/failure-windows.md` is written from the windows that the points open.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """A kind of process of the product."""
+
+    WEB = "web"
+    RELAY = "relay"
+    INVENTORY = "consume-inventory"
+    ORDERS = "consume-orders"
+    OPERATOR = "operator"  # one command of `manage.py`, run by hand or by beat
+
+
+class When(StrEnum):
+    BEFORE = "before"
+    AFTER = "after"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """`target` is `module:attribute` as its caller looks it up. `window` is the row of docs/failure-windows.md.
+
+    `skips_empty`: a call that brought nothing is no window.
+    """
+
+    name: str
+    target: str
+    roles: tuple[Role, ...]
+    whens: tuple[When, ...]
+    window: str
+    skips_empty: bool = False
+
+
+_BOTH = (When.BEFORE, When.AFTER)
+_ALL = (When.BEFORE, When.AFTER, When.LOST)
+_CONSUMERS = (Role.INVENTORY, Role.ORDERS)
+_COMMIT = "django.db.backends.postgresql.base:DatabaseWrapper._commit"
+
+POINTS: tuple[Point, ...] = (
+    # The API
+    Point("api.place", "orders.services:place_order", (Role.WEB,), _BOTH, "W3"),
+    Point("api.key", "orders.services:_claim_key", (Role.WEB,), (When.AFTER,), "W1"),
+    Point("api.message", "messaging.produce.outbox:append", (Role.WEB,), _BOTH, "W1"),
+    Point("api.commit", _COMMIT, (Role.WEB,), _ALL, "W2"),
+    # The relay
+    Point("relay.claim", "messaging.produce.lease:hold", (Role.RELAY,), _BOTH, "W11"),
+    Point("relay.fetch", "messaging.produce.queue:fetch", (Role.RELAY,), _BOTH, "W7", skips_empty=True),
+    Point("relay.publish", "messaging.produce.publisher:Publisher.publish", (Role.RELAY,), _BOTH, "W8"),
+    Point("relay.collect", "messaging.produce.publisher:Publisher.collect", (Role.RELAY,), _BOTH, "W8"),
+    Point("relay.settle", "messaging.produce.queue:settle", (Role.RELAY,), _ALL, "W9"),
+    # The consumers: inventory and, on the reply's way, orders
+    Point("consume.read", "messaging.consume.reader:Reader.next_batch", _CONSUMERS, (When.AFTER,), "W15", True),
+    Point("consume.inbox", "messaging.consume.inbox:take", _CONSUMERS, _BOTH, "W15"),
+    Point("consume.order", "messaging.consume.key_order:admit", _CONSUMERS, (When.AFTER,), "W15"),
+    Point("consume.stock", "inventory.services:_move", (Role.INVENTORY,), _BOTH, "W15"),
+    Point("consume.status", "orders.replies:_move", (Role.ORDERS,), _BOTH, "W15"),
+    Point("consume.reply", "inventory.reservations:append_all", (Role.INVENTORY,), _BOTH, "W15"),
+    Point("consume.position", "messaging.consume.key_order:advance", _CONSUMERS, _BOTH, "W15"),
+    Point("consume.commit", _COMMIT, _CONSUMERS, _ALL, "W17"),
+    Point("consume.offsets", "messaging.consume.reader:Reader.commit", _CONSUMERS, _BOTH, "W16"),
+    # The operator's commands
+    Point("replay.handle", "messaging.consume.replay:handle", (Role.OPERATOR,), _BOTH, "W25"),
+    Point("replay.commit", _COMMIT, (Role.OPERATOR,), _ALL, "W25"),
+    Point("repair.requeue", "messaging.produce.queue:requeue", (Role.OPERATOR,), _BOTH, "W34"),
+    Point("repair.commit", _COMMIT, (Role.OPERATOR,), _ALL, "W34"),
+    Point("audit.mark", "messaging.prove.watermark:advance", (Role.OPERATOR,), _BOTH, "W35"),
+    Point("prune.batch", "messaging.prove.retention:_in_batches", (Role.OPERATOR,), _BOTH, "W36"),
+)
+
+
+def point(name: str) -> Point:
+    """Raises KeyError for a name that is none."""
+    return {one.name: one for one in POINTS}[name]

@@ -1,0 +1,65 @@
+"""The whole product as processes, once for a module: its crash points armed and disarmed between tests."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient
+from django.core.management import call_command
+from django.db import connection
+from django.test.utils import setup_databases, teardown_databases
+from pytest_django import DjangoDbBlocker
+
+from devservices import Stack
+from faults.load import SKUS, Client, Seen
+from faults.shop import Shop
+from messaging.models import RelayShard
+from messaging.produce.outbox import SHARDS
+from orders.models import ApiClient
+from tests.factories import StockItemFactory
+from tests.flow_tools import skip_what_the_log_holds
+from tests.process_tools import environment
+
+
+@pytest.fixture(scope="session")
+def stack() -> Stack:
+    """The servers that `make test` started: these tests kill and pause them."""
+    if "DEVSERVICES_FOLDER" not in os.environ:
+        pytest.skip("kills servers that it started itself: run `make test ARGS=tests/faults`")
+    return Stack(Path(os.environ["DEVSERVICES_FOLDER"]))
+
+
+@pytest.fixture(scope="module")
+def committed_rows(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """A test database with real commits for all tests of a module, emptied after the last."""
+    with django_db_blocker.unblock():
+        # pytest-django makes the database only where a test is marked with django_db, and these share their rows.
+        made = [] if connection.settings_dict["NAME"].startswith("test_") else setup_databases(0, False)
+        RelayShard.objects.bulk_create([RelayShard(shard=n) for n in range(SHARDS)], ignore_conflicts=True)
+        yield
+        call_command("flush", interactive=False, verbosity=0)
+        teardown_databases(made, 0)
+
+
+@pytest.fixture(scope="module")
+def shop(stack: Stack, kafka: AdminClient, committed_rows: None) -> Iterator[Shop]:
+    """Web, relay and both consumers with real commits, for all tests of the module."""
+    for number in range(1, SKUS + 1):
+        StockItemFactory(sku=f"SKU-{number:04}", initial=1_000_000)
+    skip_what_the_log_holds()
+    running = Shop(stack, environment() | {"DJANGO_SETTINGS_MODULE": "faults.settings"})
+    digest = hashlib.sha256(running.env["API_TOKEN"].encode()).hexdigest()
+    ApiClient.objects.create(name="faults", token_sha256=digest)
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def client(shop: Shop) -> Iterator[Client]:
+    """A client of the API that repeats each POST until it is answered."""
+    one = Client(shop.env["API_URL"], shop.env["API_TOKEN"], Seen(), patience=60)
+    yield one
+    one.close()

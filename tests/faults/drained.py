@@ -1,0 +1,37 @@
+"""When all has healed: wait until nothing travels any more, then let the outside checker look."""
+
+from django.db import connection
+
+from faults.checker import Verdict, check
+from faults.shop import wait_for
+from tests.flow_tools import lag
+from tests.process_tools import environment
+
+
+def wait_until_drained(seconds: float = 60) -> float:
+    """Every order final, the queue empty, each group at the end of the log. How long it took."""
+    waited = wait_for(_nothing_travels, seconds=seconds, what="every order is final and the queue empty")
+    return waited + wait_for(_nothing_unread, seconds=seconds, what="the groups are at the end of the log")
+
+
+def check_now(**what: object) -> Verdict:
+    """The outside checker's verdict over the test's database and the log."""
+    env = environment()
+    return check(database_url=env["DATABASE_URL"], bootstrap_servers=env["KAFKA_BOOTSTRAP_SERVERS"], **what)  # type: ignore[arg-type]
+
+
+def _nothing_travels() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT NOT EXISTS (SELECT FROM outbox_pending) AND NOT EXISTS (SELECT FROM parked_message)
+               AND NOT EXISTS (SELECT FROM orders_order WHERE status = 'pending'
+                               OR (status = 'confirmed' AND cancel_requested_at IS NOT NULL))
+            """
+        )
+        drained: bool = cursor.fetchone()[0]
+        return drained
+
+
+def _nothing_unread() -> bool:
+    return lag("inventory") == 0 and lag("orders") == 0

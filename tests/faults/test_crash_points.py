@@ -1,0 +1,102 @@
+"""Every seam of the product, hit once with each action, while orders flow: lost 0, extra 0, stuck 0.
+
+One round hits one seam in each process at a time, because a killed consumer holds its partitions for
+its session's 6 s, and forty of these one after the other would be a coffee break.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from itertools import zip_longest
+
+import pytest
+
+from faults.load import Client
+from faults.points import POINTS, Role, When
+from faults.shop import Shop, wait_for
+from tests.faults.drained import check_now, wait_until_drained
+
+# Longer than a relay's lease (5 s) and a consumer's session (6 s): another could have taken over.
+STOPPED_SECONDS = 7.5
+FLOWING = (Role.WEB, Role.RELAY, Role.INVENTORY, Role.ORDERS)
+ACTIONS = ("raise", "term", "kill", "stop", "disconnect")
+
+Round = dict[Role, str]  # each role's seam: `name:when`
+
+
+def seams(role: Role, action: str) -> list[str]:
+    """Where this action makes sense in this role. An answer is lost where an error is raised for it."""
+    return [
+        f"{point.name}:{when}"
+        for point in POINTS
+        if role in point.roles
+        for when in point.whens
+        if when != When.LOST or action == "raise"
+    ]
+
+
+def rounds() -> Iterator[tuple[str, Round]]:
+    for action in ACTIONS:
+        for seams_of_round in zip_longest(*(seams(role, action) for role in FLOWING)):
+            yield action, {role: seam for role, seam in zip(FLOWING, seams_of_round, strict=True) if seam}
+
+
+@pytest.mark.parametrize(
+    ("action", "seams_of_round"), list(rounds()), ids=lambda v: v if isinstance(v, str) else "+".join(v.values())
+)
+class TestAProcess:
+    def test_may_end_anywhere_and_nothing_is_lost(
+        self, shop: Shop, client: Client, action: str, seams_of_round: Round
+    ) -> None:
+        shop.disarm()
+        for role, seam in seams_of_round.items():
+            shop.arm(role, [f"{seam}:{action}"])
+        armed = {f"{role} {seam}:{action}:1" for role, seam in seams_of_round.items()}
+
+        place_until(shop, client, armed, action)
+        wait_until_drained()
+
+        verdict = check_now()
+        assert not verdict.violations, verdict.histories
+
+
+def place_until(shop: Shop, client: Client, armed: set[str], action: str) -> None:
+    """Keep orders flowing until every fault has struck; wake up what was stopped when its lease is over."""
+    stopped_at: dict[str, float] = {}
+    done = threading.Event()
+
+    def wake_up() -> None:
+        while not done.wait(0.1):
+            for fault in shop.struck():
+                stopped_at.setdefault(fault, time.monotonic())
+            if any(time.monotonic() - at > STOPPED_SECONDS for at in stopped_at.values()):
+                for role in FLOWING:
+                    shop.stack.resume(role)
+
+    # Beside the client: while the web process is stopped, nobody gets an answer.
+    waker = threading.Thread(target=wake_up)
+    if action == "stop":
+        waker.start()
+    try:
+        wait_for(lambda: place_one(client) and shop.struck() >= armed, seconds=60, what=f"these strike: {armed}")
+        if action == "stop":
+            wait_for(
+                lambda: (
+                    stopped_at.keys() >= armed
+                    and min(time.monotonic() - at for at in stopped_at.values()) > STOPPED_SECONDS + 0.5
+                ),
+                seconds=30,
+                what="all that were stopped go on",
+            )
+    finally:
+        done.set()
+        if action == "stop":
+            waker.join()
+
+
+def place_one(client: Client) -> bool:
+    """An order that is cancelled again, so that every seam is passed."""
+    order_id = client.place([{"sku": "SKU-0001", "quantity": 1}])
+    assert order_id
+    client.cancel(order_id)
+    return True
