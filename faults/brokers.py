@@ -1,0 +1,106 @@
+"""Faults of the brokers' processes."""
+
+import json
+from collections.abc import Sequence
+
+from devservices import BROKERS
+from faults.fault import Fault, pausing, stopping
+from faults.system import System
+
+TOPIC = "orders.events"
+PARTITIONS = 6
+
+
+def some_leader(system: System) -> tuple[str, str]:
+    """The role of the broker that leads a partition chosen at random, and the reason in words."""
+    partition = system.random.randrange(PARTITIONS)
+    return system.leader(TOPIC, partition), f"the leader of {TOPIC}[{partition}]"
+
+
+def active_controller(system: System) -> str:
+    """The role of the controller that leads the metadata quorum, as the brokers' own disks know it.
+
+    No client is told: in KRaft a broker names any broker as the controller.
+    """
+    newest, role = -1, BROKERS[0]
+    for one in BROKERS:
+        path = system.stack.folder / one / "data" / "__cluster_metadata-0" / "quorum-state"
+        state = json.loads(path.read_text())
+        if state["leaderId"] > 0 and state["leaderEpoch"] > newest:
+            newest, role = state["leaderEpoch"], BROKERS[state["leaderId"] - 1]
+    return role
+
+
+def _kill_leader(system: System) -> str:
+    role, why = some_leader(system)
+    return f"{system.kill(role)}, {why}"
+
+
+def _kill_controller(system: System) -> str:
+    return f"{system.kill(active_controller(system))}, the active controller"
+
+
+def _kill_all(system: System) -> str:
+    # Frozen first, so that none of them sees another one die.
+    for role in BROKERS:
+        system.pause(role)
+    return "; ".join(system.kill(role) for role in BROKERS)
+
+
+def _leader(system: System) -> tuple[Sequence[str], str]:
+    role, why = some_leader(system)
+    return [role], f", {why}"
+
+
+def _follower(system: System) -> tuple[Sequence[str], str]:
+    leader, why = some_leader(system)
+    return [system.random.choice([role for role in BROKERS if role != leader])], f", which follows {why}"
+
+
+def _controller(system: System) -> tuple[Sequence[str], str]:
+    return [active_controller(system)], ", the active controller"
+
+
+def _two(system: System) -> tuple[Sequence[str], str]:
+    return system.random.sample(BROKERS, 2), ""
+
+
+_BACK = "the supervisor starts it again"
+FAULTS = [
+    Fault("kafka-kill-leader", "SIGKILL to the leader of a partition.", _BACK, _kill_leader),
+    Fault(
+        "kafka-hard-bounce",
+        "SIGKILL to the leader of a partition, and to the next one, every 10 seconds.",
+        _BACK,
+        _kill_leader,
+        seconds=50,
+        every=10,
+    ),
+    pausing(
+        "kafka-pause-leader",
+        "SIGSTOP to the leader of a partition.",
+        "SIGCONT: it finds that another one leads",
+        _leader,
+    ),
+    pausing(
+        "kafka-pause-follower",
+        "SIGSTOP to a follower of a partition.",
+        "SIGCONT: it catches up",
+        _follower,
+        seconds=40,
+    ),
+    Fault("kafka-kill-controller", "SIGKILL to the active controller.", _BACK, _kill_controller),
+    pausing(
+        "kafka-pause-controller",
+        "SIGSTOP to the active controller.",
+        "SIGCONT: it finds that another one is active",
+        _controller,
+    ),
+    stopping(
+        "kafka-two-down",
+        "Two of the three brokers are killed and stay down: fewer in-sync replicas than min.insync.replicas.",
+        "both are started",
+        _two,
+    ),
+    Fault("kafka-kill-all", "SIGKILL to all three brokers at once.", "the supervisor starts them again", _kill_all),
+]

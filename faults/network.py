@@ -1,0 +1,82 @@
+"""Faults of the lines between clients and servers. They need a proxy before the server."""
+
+from collections.abc import Callable
+from functools import partial
+
+from devservices import BROKERS, Stack
+from faults.fault import Fault
+from faults.proxy import COMMIT, OFFSET_COMMIT_REQUEST, PRODUCE_REQUEST, Proxy
+from faults.system import System
+
+POSTGRES = "postgres"
+Spoil = Callable[[Proxy], None]
+
+
+def broker_proxies(stack: Stack) -> dict[str, Proxy]:
+    """A proxy before each broker of a stack that was brought up with `proxied`. Close them when they are done."""
+    return {role: Proxy(listener.port, port=listener.proxy_port) for role, listener in stack.proxied_brokers().items()}
+
+
+def _spoil_broker(name: str, spoil: Spoil, system: System) -> str:
+    role = system.random.choice(BROKERS)
+    spoil(system.proxy(role))
+    system.remember(name, [role])
+    return f"{name}: {role}"
+
+
+def _spoil_all(name: str, roles: tuple[str, ...], spoil: Spoil, system: System) -> str:
+    for role in roles:
+        spoil(system.proxy(role))
+    system.remember(name, roles)
+    return f"{name}: {', '.join(roles)}"
+
+
+def _restore(name: str, system: System) -> None:
+    for role in set(system.hurt_by(name)):
+        system.proxy(role).restore()
+
+
+def _of_one_broker(name: str, does: str, spoil: Spoil, *, seconds: float = 20) -> Fault:
+    inject = partial(_spoil_broker, name, spoil)
+    return Fault(name, does, "everything passes again", inject, partial(_restore, name), seconds, proxies=BROKERS)
+
+
+def _of_all(name: str, does: str, roles: tuple[str, ...], spoil: Spoil, *, seconds: float = 20) -> Fault:
+    inject = partial(_spoil_all, name, roles, spoil)
+    return Fault(name, does, "everything passes again", inject, partial(_restore, name), seconds, proxies=roles)
+
+
+def _cut(proxy: Proxy) -> None:
+    proxy.cut()
+
+
+FAULTS = [
+    _of_one_broker("line-cut", "A broker's clients are cut off and refused.", _cut),
+    _of_one_broker("line-reset", "Every connection to a broker is reset.", lambda p: p.reset(), seconds=0),
+    _of_one_broker("line-slow", "Half a second of delay each way.", lambda p: p.slow(delay=0.5)),
+    _of_one_broker("line-trickle", "2,000 bytes a second each way.", lambda p: p.slow(bytes_per_second=2000)),
+    _of_one_broker("line-requests-lost", "What clients say to a broker vanishes.", lambda p: p.drop(requests=True)),
+    _of_one_broker("line-answers-lost", "What a broker answers vanishes.", lambda p: p.drop(answers=True)),
+    _of_all(
+        "produce-answer-cut",
+        "The line to each broker is cut between a produce request and its answer.",
+        BROKERS,
+        lambda p: p.cut_after(PRODUCE_REQUEST),
+        seconds=5,
+    ),
+    _of_all(
+        "offset-commit-answer-cut",
+        "The line to each broker is cut between an offset commit and its answer.",
+        BROKERS,
+        lambda p: p.cut_after(OFFSET_COMMIT_REQUEST),
+        seconds=5,
+    ),
+    _of_all("postgres-line-cut", "PostgreSQL's clients are cut off and refused.", (POSTGRES,), _cut),
+    _of_all(
+        "postgres-commit-answer-cut",
+        "Ten times, the line is cut between a COMMIT and its answer.",
+        (POSTGRES,),
+        lambda p: p.cut_after(COMMIT, times=10),
+        seconds=5,
+    ),
+]

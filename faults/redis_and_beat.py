@@ -1,0 +1,77 @@
+"""Faults of what wakes the relay up: Redis and Celery beat."""
+
+from dataclasses import replace
+
+import redis
+
+from faults.fault import Fault, always, pausing, stopping
+from faults.system import FaultRefused, System
+
+ROLE = "redis"
+BEAT = "beat"
+SECOND_BEAT = "beat-second"
+
+
+def _client(system: System) -> "redis.Redis":
+    return redis.Redis.from_url(system.stack.env()["REDIS_URL"], socket_timeout=2, socket_connect_timeout=2)
+
+
+def _flush(system: System) -> str:
+    try:
+        with _client(system) as client:
+            client.flushall()
+    except redis.RedisError as error:
+        return f"nothing flushed, Redis does not answer: {error}"
+    return "FLUSHALL"
+
+
+def _kill_clients(system: System) -> str:
+    try:
+        with _client(system) as client:
+            killed = sum(int(client.client_kill_filter(_type=kind)) for kind in ("normal", "pubsub"))
+    except redis.RedisError as error:
+        return f"no client killed, Redis does not answer: {error}"
+    return f"CLIENT KILL: {killed} connections"
+
+
+def _add_beat(system: System) -> str:
+    beat = system.program(BEAT)
+    if "--schedule" not in beat.command:
+        raise FaultRefused("beat needs a --schedule of its own, so that a second one can have another")
+    schedule = str(system.stack.folder / "second-celerybeat-schedule")
+    command = list(beat.command)
+    command[command.index("--schedule") + 1] = schedule
+    system.stack.add([replace(beat, role=SECOND_BEAT, command=command)])
+    system.remember("beat-twice", [SECOND_BEAT])
+    return "a second beat runs"
+
+
+def _end_second_beat(system: System) -> None:
+    for role in system.hurt_by("beat-twice"):
+        system.stop(role)
+
+
+FAULTS = [
+    Fault("redis-flush", "FLUSHALL.", "beat's next tick", _flush),
+    Fault(
+        "redis-kill-clients",
+        "Every connection to Redis is closed, every second.",
+        "clients connect again",
+        _kill_clients,
+        seconds=10,
+        every=1,
+    ),
+    Fault("redis-kill", "SIGKILL to Redis.", "the supervisor starts it again", lambda system: system.kill(ROLE)),
+    pausing("redis-pause", "SIGSTOP to Redis.", "SIGCONT", always(ROLE)),
+    stopping("redis-down", "Redis is killed and stays down.", "it is started", always(ROLE)),
+    stopping("beat-stop", "Beat is stopped: no more ticks.", "it is started", always(BEAT), orderly=True),
+    pausing("beat-pause", "SIGSTOP to beat.", "SIGCONT: it is late with many ticks", always(BEAT)),
+    Fault(
+        "beat-twice",
+        "A second beat doubles every tick.",
+        "the second one is killed",
+        _add_beat,
+        _end_second_beat,
+        seconds=20,
+    ),
+]
