@@ -1,0 +1,185 @@
+"""What Kafka itself loses: the audit finds it, repair publishes it again, each effect happens once."""
+
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+
+from devservices import BROKERS, Stack
+from faults import losses
+from faults.system import System
+from inventory.models import StockItem
+from messaging.models import OutboxMessage, ProcessedMessage, RepairedMessage
+from messaging.prove.audit import audit
+from messaging.prove.repair import repair
+from messaging.registry import topics
+from messaging.store.kafka import admin_client
+from messaging.store.topics import create, missing
+from tests.factories import LineFactory, StockItemFactory, place
+from tests.faults.drained import check_now
+from tests.flow_tools import Flow
+from tests.process_tools import environment
+
+ORDERS = 12
+TOPIC = "orders.events"
+
+
+@pytest.fixture
+def system(stack: Stack) -> Iterator[System]:
+    yield System(stack, environment()["DATABASE_URL"])
+    for role in BROKERS:
+        stack.start(role)
+    for role in BROKERS:
+        stack.wait_ready(role)
+    create(admin_client(), missing(admin_client(), topics()))
+
+
+@pytest.fixture
+def flow(flow: Flow) -> Flow:
+    StockItemFactory(sku="SKU-A", initial=1000)
+    return flow
+
+
+def place_orders(flow: Flow) -> None:
+    for _ in range(ORDERS):
+        place(LineFactory(sku="SKU-A"))
+    flow.relay_all()
+
+
+def heal(flow: Flow) -> None:
+    """Audit, repair, let it flow, until nothing is missing: what is not noticed at first is noticed later."""
+    for _ in range(10):
+        flow.settle_everything()
+        found = audit(new_only=True).losses
+        if not found and not audit().domain["accepted"] - audit().domain["final"]:
+            return
+        repair(found)
+    raise AssertionError(f"not healed: {audit().as_json()}")
+
+
+def assert_all_is_there_once() -> None:
+    verdict = check_now(kafka_may_lose=True)
+    assert not verdict.violations, verdict.histories
+    assert StockItem.objects.get().on_hand == 1000 - ORDERS
+
+
+class TestRecordsThatAreGone:
+    @pytest.mark.parametrize(
+        "lose",
+        [
+            partial(losses.cut_tails, roles=BROKERS, bytes_each=1_000_000),
+            partial(losses.make_again, topic=TOPIC),
+            partial(losses.delete_records, topic=TOPIC),
+            partial(losses.expire, topic=TOPIC),
+        ],
+        ids=["tail-cut-on-all-three", "topic-made-again", "records-deleted", "retention-passed"],
+    )
+    def test_are_found_and_put_back(self, flow: Flow, system: System, lose: Callable[[System], str]) -> None:
+        place_orders(flow)
+
+        lose(system)
+        for role in BROKERS:
+            system.stack.wait_ready(role)
+        found = audit().losses
+        heal(flow)
+
+        assert found
+        assert RepairedMessage.objects.count() >= len(found)
+        assert_all_is_there_once()
+
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_of_some_brokers_are_on_the_others_or_put_back(self, flow: Flow, system: System, count: int) -> None:
+        place_orders(flow)
+
+        losses.cut_tails(system, BROKERS[:count], bytes_each=1_000_000)
+        for role in BROKERS:
+            system.stack.wait_ready(role)
+        heal(flow)
+
+        if count == 1:
+            assert not RepairedMessage.objects.exists()
+        assert_all_is_there_once()
+
+    def test_by_an_unclean_election_are_put_back(self, flow: Flow, system: System) -> None:
+        losses.elect_uncleanly(system, TOPIC, between=lambda: place_orders(flow))
+
+        found = audit().losses
+        heal(flow)
+
+        assert found
+        assert_all_is_there_once()
+
+    def test_after_they_were_taken_are_no_loss(self, flow: Flow, system: System) -> None:
+        place_orders(flow)
+        flow.settle_everything()
+
+        losses.delete_records(system, TOPIC)
+
+        assert audit().nothing_missing
+        assert not audit().losses
+
+
+class TestAGroupThatWasMoved:
+    def test_to_the_end_gets_what_it_has_not_read(self, flow: Flow, system: System) -> None:
+        place_orders(flow)
+
+        losses.reset_offsets(system, "inventory", to_end=True)
+        found = audit().losses
+        heal(flow)
+
+        assert len(found) == ORDERS
+        assert_all_is_there_once()
+
+    def test_to_the_start_reads_everything_again_without_effect(self, flow: Flow, system: System) -> None:
+        place_orders(flow)
+        flow.settle_everything()
+        flow.close()
+
+        losses.reset_offsets(system, "inventory", to_end=False)
+        heal(flow)
+
+        assert ProcessedMessage.objects.filter(consumer="inventory", redeliveries__gt=0).count() == ORDERS
+        assert_all_is_there_once()
+
+    def test_and_deleted_reads_from_the_start(self, flow: Flow, system: System) -> None:
+        place_orders(flow)
+
+        losses.delete_group(system, "inventory")
+        heal(flow)
+
+        assert not RepairedMessage.objects.exists()
+        assert_all_is_there_once()
+
+
+class TestATopicWithMorePartitions:
+    def test_keeps_the_order_of_each_key_whose_messages_stand_in_two_partitions(
+        self, flow: Flow, system: System
+    ) -> None:
+        """The second message of a key may be read before its first: it parks until that one comes."""
+        from orders.models import Order
+        from orders.services import cancel_order
+
+        place_orders(flow)
+        losses.add_partitions(system, TOPIC, 9)
+        for order in Order.objects.all():
+            cancel_order(client_id=order.client_id, order_id=order.pk)
+        flow.relay_all()
+        heal(flow)
+
+        moved = OutboxMessage.objects.filter(topic=TOPIC, receipt__partition__gte=6).count()
+        losses.delete_records(system, TOPIC)
+        _make_with_declared_partitions()
+        assert moved > 0
+        assert Order.objects.filter(status=Order.Status.CANCELLED).count() == ORDERS
+        assert StockItem.objects.get().on_hand == 1000
+
+
+def _make_with_declared_partitions() -> None:
+    admin = admin_client()
+    for future in admin.delete_topics([TOPIC], operation_timeout=30).values():
+        future.result(30)
+    gone = threading.Event()
+    while TOPIC in admin.list_topics(timeout=10).topics:
+        gone.wait(0.1)
+    create(admin, missing(admin, topics()))
