@@ -4,10 +4,12 @@ PYTHON ?= python3
 ORDERS ?= 500
 CLIENTS ?= 8
 FORMAT ?= text
+SECONDS ?= 600
+FAULTS_PER_MINUTE ?= 60
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up status env logs down test test-compose bench
+.PHONY: help setup demo up status env logs down test chaos test-compose bench
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/' | expand -t 22
@@ -43,6 +45,10 @@ down: .venv/.ready  ## stop everything started in this checkout
 
 test: .venv/.ready  ## all tests, on servers of their own
 	@$(BIN)/python -m devservices exec --ephemeral -- $(BIN)/python -m pytest $(ARGS)
+
+chaos: .venv/.ready  ## load and random faults by a seed: SECONDS=600 SEED= FAULTS_PER_MINUTE=60
+	@$(BIN)/python -m devservices exec --ephemeral --proxied -- $(BIN)/python -m faults.chaos --seconds $(SECONDS) \
+		$(if $(SEED),--seed $(SEED)) --faults-per-minute $(FAULTS_PER_MINUTE) $(ARGS)
 
 test-compose:  ## the same system in docker compose, proven twice; needs only a Docker engine
 	@ORDERS=$(ORDERS) $(PYTHON) -m tests.compose.run

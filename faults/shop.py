@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import httpx
+
 from demo import system
 from devservices import Program, Stack
 from faults.points import Role
@@ -80,6 +82,13 @@ class Shop:
     def struck(self) -> set[str]:
         """The faults that were injected since `disarm`."""
         return {path.name for path in self.hits.iterdir()}
+
+    def answers(self) -> bool:
+        """Whether the API is ready."""
+        try:
+            return httpx.get(f"{self.env['API_URL']}/readyz", timeout=2).status_code == 200
+        except httpx.TransportError:
+            return False
 
     def stop(self) -> None:
         """End every process of the product; the servers go on."""

@@ -1,0 +1,116 @@
+"""The report of a run: a folder that tells all of it, for people and for machines."""
+
+import json
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from faults.chaos.figures import Timeline
+from faults.chaos.nemesis import Done
+from faults.chaos.pictures import draw
+from faults.chaos.watch import Seen
+from faults.checker import Verdict
+
+_PACKAGES = ("Django", "confluent-kafka", "psycopg", "celery", "redis", "gunicorn")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Everything that is known when a run has ended."""
+
+    seed: int
+    seconds: float
+    per_minute: float
+    rate: float
+    faults: Sequence[Done]
+    line: Timeline
+    seen: Seen
+    figures: dict[str, Any]
+    verdict: Verdict
+    servers: dict[str, str]
+
+    @property
+    def holds(self) -> bool:
+        """Nothing lost, extra or stuck, the stock added up at each look, and duplicates were really seen."""
+        return not self.verdict.violations and not self.seen.unsettled and self.figures["redelivered"] > 0
+
+
+def write(folder: Path, run: Run) -> None:
+    """Write README.md, report.json, timeline.svg and faults.svg."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draw(folder, line=run.line, faults=run.faults, samples=run.seen.samples, seconds=run.seconds)
+    (folder / "report.json").write_text(json.dumps(_as_json(run), indent=1) + "\n")
+    (folder / "README.md").write_text("\n".join(_text(run)) + "\n")
+
+
+def versions(servers: dict[str, str]) -> dict[str, str]:
+    """What ran: the packages of this environment and the servers."""
+    return {"Python": platform.python_version(), **{name: version(name) for name in _PACKAGES}, **servers}
+
+
+def _as_json(run: Run) -> dict[str, Any]:
+    return {
+        "seed": run.seed,
+        "seconds": run.seconds,
+        "faults_per_minute": run.per_minute,
+        "orders_per_second": run.rate,
+        "holds": run.holds,
+        "verdict": str(run.verdict),
+        "violations": [str(violation) for violation in run.verdict.violations],
+        "stock_did_not_add_up": run.seen.unsettled,
+        "looks": len(run.seen.samples),
+        "versions": versions(run.servers),
+        "figures": run.figures,
+        "faults": [
+            asdict(done.planned)
+            | {"began": round(done.began, 2), "ended": round(done.ended, 2), "told": done.told, "failed": done.failed}
+            for done in sorted(run.faults, key=lambda done: done.began)
+        ],
+    }
+
+
+def _text(run: Run) -> list[str]:
+    f = run.figures
+    again = f"make chaos SECONDS={run.seconds:.0f} SEED={run.seed} FAULTS_PER_MINUTE={run.per_minute:.0f}"
+    lines = [
+        f"# Chaos, seed {run.seed}: {run.verdict}",
+        "",
+        f"`{again}` draws the same faults again. {f['faults_injected']} faults in {run.seconds:.0f} s under "
+        f"{run.rate:.0f} orders a second; then everything healed, drained and was checked from outside.",
+        "",
+        "![throughput, latency, backlog and faults](timeline.svg)",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| verdict | **{run.verdict}** |",
+        f"| orders accepted | {f['accepted']} = {f['confirmed']} confirmed + {f['rejected']} rejected "
+        f"+ {f['cancelled']} cancelled |",
+        f"| messages | {f['written']} written, {f['acknowledged']} acknowledged, {f['in_log']} in the log at their "
+        f"place, {f['gone_from_log_after_use']} gone from it after use |",
+        f"| redeliveries absorbed | {f['redelivered']} |",
+        f"| lost by Kafka and put back | {f['repaired']}"
+        + (f"; noticed within {f['noticed_after_s']} s" if f["noticed_after_s"] is not None else "")
+        + " |",
+        f"| stock read as a bank would | {len(run.seen.samples)} times while it ran ({run.seen.blind} times "
+        f"PostgreSQL did not answer); it did not add up {len(run.seen.unsettled)} times |",
+        f"| manual adjustments | {f['adjusted']} by optimistic locking; {f['adjustments_beaten']} came too late and "
+        "were refused |",
+        f"| POSTs without an answer, repeated | {f['unsure']}; given up by the client {f['given_up']} |",
+        f"| leader changes | {f['leader_changes']} |",
+        f"| rebalances | {f['rebalances']}; {f['rebalances_with_a_batch_in_hand']} with a batch in hand |",
+        f"| batches set back by trouble | {f['batches_set_back']} |",
+        f"| accepted to decided | p50 {f['latency_p50_s']} s, p99 {f['latency_p99_s']} s, "
+        f"longest {f['latency_max_s']} s |",
+        f"| longest stall | {f['longest_stall_s']} s without any decision |",
+        f"| time to drain after healing | {f['drain_s']} s |",
+        f"| versions | {', '.join(f'{name} {number}' for name, number in versions(run.servers).items())} |",
+        "",
+        "![faults by kind](faults.svg)",
+        "",
+    ]
+    for violation in run.verdict.violations:
+        lines += [f"- {violation}", *(f"  - {step}" for step in run.verdict.histories.get(violation.id, []))]
+    return lines

@@ -1,0 +1,196 @@
+"""The run: load and faults, heal, drain, check. Works in the stack that `devservices exec --proxied` brought up."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import django
+import psycopg
+
+from devservices import Stack
+from faults.chaos import schedule
+from faults.chaos.figures import sum_up, timeline
+from faults.chaos.nemesis import Done, Nemesis
+from faults.chaos.report import Run
+from faults.chaos.watch import Watch
+from faults.checker import check
+from faults.load import SteadyLoad
+from faults.network import POSTGRES, broker_proxies
+from faults.proxy import Proxy
+from faults.servers import heal_all
+from faults.shop import Shop, wait_for
+from faults.system import System
+
+ROOT = Path(__file__).resolve().parents[2]
+READY_SECONDS = 90
+DRAIN_SECONDS = 180
+ON_HAND = 50_000  # of each SKU: enough for confirmations, little enough to be counted
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to run. `rate` is in orders a second, `seconds` how long faults are injected."""
+
+    seed: int
+    seconds: float
+    per_minute: float
+    rate: float
+    clients: int
+
+
+def run(plan: Plan, *, tell: Tell, on_fault: Callable[[Done], None]) -> Run:
+    """The whole run; its report says whether all holds. The servers are those of DEVSERVICES_FOLDER."""
+    stack = Stack(Path(os.environ["DEVSERVICES_FOLDER"]))
+    direct = stack.env()["DATABASE_URL"]
+    proxies = broker_proxies(stack) | {POSTGRES: Proxy(urlsplit(direct).port or 5432)}
+    try:
+        return _run(plan, stack, proxies, tell=tell, on_fault=on_fault)
+    finally:
+        for proxy in proxies.values():
+            proxy.close()
+
+
+def _run(plan: Plan, stack: Stack, proxies: dict[str, Proxy], *, tell: Tell, on_fault: Callable[[Done], None]) -> Run:
+    direct = stack.env()["DATABASE_URL"]
+    shop = Shop(stack, {"DATABASE_URL": _through(direct, proxies[POSTGRES])}, celery=True)
+    system = System(stack, direct, shop.programs(), proxies)
+    _prepare(shop, direct)
+    tell("web, beat, worker and two consumers start")
+    shop.start()
+    wait_for(lambda: _is_ready(shop), seconds=READY_SECONDS, what="the application is ready; see the logs")
+
+    from faults.chaos.adjust import Adjuster  # noqa: PLC0415  (after Django is set up)
+
+    planned = schedule.draw(seed=plan.seed, seconds=plan.seconds, per_minute=plan.per_minute)
+    load = SteadyLoad(shop.env["API_URL"], shop.env["API_TOKEN"], rate=plan.rate, clients=plan.clients, seed=plan.seed)
+    adjuster, watch, nemesis = Adjuster(plan.seed), Watch(system), Nemesis(system, shop, planned)
+    started_at = _clock(direct)
+    tell(f"{len(planned)} faults in {plan.seconds:.0f} s, {plan.rate:.0f} orders a second")
+    load.start()
+    adjuster.start()
+    watch.start()
+    try:
+        nemesis.run(on_fault)
+    finally:
+        tell("heal: everything that was hurt comes back")
+        heal_all(system)
+        seen_by_clients = load.stop()
+        adjuster.stop()
+    healed_at = time.monotonic()
+    tell("drain: until every order is final")
+    drained = _drain(direct, tell)
+    drain_seconds = time.monotonic() - healed_at
+    seen = watch.stop()
+    verdict = check(
+        database_url=direct,
+        bootstrap_servers=_own_ports(system),
+        accepted=seen_by_clients.accepted.keys(),
+        keys=seen_by_clients.keys,
+        kafka_may_lose=True,
+    )
+    line = timeline(direct, started_at)
+    counts = verdict.counts | {
+        "leader_changes": seen.leader_changes,
+        "unsure": seen_by_clients.unsure,
+        "given_up": seen_by_clients.given_up,
+        "adjustments_beaten": adjuster.beaten,
+        "drained": drained,
+    }
+    figures = sum_up(
+        faults=nemesis.done, line=line, counts=counts, logs=stack.folder / "logs", drain_seconds=drain_seconds
+    )
+    shop.stop()
+    return Run(
+        seed=plan.seed,
+        seconds=plan.seconds,
+        per_minute=plan.per_minute,
+        rate=plan.rate,
+        faults=nemesis.done,
+        line=line,
+        seen=seen,
+        figures=figures,
+        verdict=verdict,
+        servers=_servers(direct),
+    )
+
+
+def _prepare(shop: Shop, direct: str) -> None:
+    """Tables, topics, stock and the client's token; and Django in this process, past the proxy."""
+    env = {**os.environ, **shop.env, "DATABASE_URL": direct}
+    for command in (["migrate", "--verbosity", "0"], ["ensure_topics", "--wait"]):
+        subprocess.run(  # noqa: S603 - our own command
+            [sys.executable, "manage.py", *command], cwd=ROOT, env=env, check=True, stdout=subprocess.DEVNULL
+        )
+    os.environ.update({**shop.env, "DATABASE_URL": direct, "LOG_LEVEL": "ERROR"})
+    django.setup()
+
+    from inventory.models import StockItem  # noqa: PLC0415
+    from orders.models import ApiClient  # noqa: PLC0415
+
+    digest = hashlib.sha256(shop.env["API_TOKEN"].encode()).hexdigest()
+    ApiClient.objects.create(name="chaos", token_sha256=digest)
+    StockItem.objects.bulk_create(
+        StockItem(sku=f"SKU-{number:04}", initial=ON_HAND, on_hand=ON_HAND) for number in range(1, 21)
+    )
+
+
+def _is_ready(shop: Shop) -> bool:
+    from demo.proof import flow_is_ready  # noqa: PLC0415
+    from messaging.store.kafka import admin_client  # noqa: PLC0415
+
+    return shop.answers() and flow_is_ready(admin_client())
+
+
+def _drain(database_url: str, tell: Tell) -> bool:
+    """Wait until nothing travels; False when that takes too long. What Kafka lost is put back by beat meanwhile."""
+    deadline, said = time.monotonic() + DRAIN_SECONDS, time.monotonic()
+    while True:
+        with psycopg.connect(database_url) as db:
+            (waiting,) = db.execute(_WAITING).fetchone() or (0,)
+        if waiting == 0:
+            return True
+        if time.monotonic() > deadline:
+            return False
+        if time.monotonic() - said > 5:
+            said = time.monotonic()
+            tell(f"{waiting} orders and messages are on their way")
+        time.sleep(0.2)
+
+
+_WAITING = """
+    SELECT (SELECT count(*) FROM outbox_pending) + (SELECT count(*) FROM parked_message)
+         + (SELECT count(*) FROM orders_order WHERE status = 'pending'
+            OR (status = 'confirmed' AND cancel_requested_at IS NOT NULL))
+         -- The last reply of a cancelled order and the like: acknowledged, and not taken yet.
+         + (SELECT count(*) FROM outbox_receipt r JOIN outbox_message m ON m.id = r.outbox_id
+            WHERE NOT EXISTS (SELECT FROM processed_message p WHERE p.message_id = m.message_id))
+"""
+
+
+def _through(url: str, proxy: Proxy) -> str:
+    port = urlsplit(url).port
+    return url.replace(f":{port}/", f":{proxy.port}/")
+
+
+def _own_ports(system: System) -> str:
+    return ",".join(f"127.0.0.1:{system.process(role).port}" for role in ("kafka-1", "kafka-2", "kafka-3"))
+
+
+def _clock(database_url: str) -> float:
+    with psycopg.connect(database_url) as db:
+        (now,) = db.execute("SELECT extract(epoch FROM clock_timestamp())::float").fetchone() or (0.0,)
+        return float(now)
+
+
+def _servers(database_url: str) -> dict[str, str]:
+    with psycopg.connect(database_url) as db:
+        (postgres,) = db.execute("SHOW server_version").fetchone() or ("",)
+    return {"PostgreSQL": str(postgres).split()[0]}

@@ -1,0 +1,103 @@
+"""What happens when: drawn from the seed alone, before anything runs."""
+
+from dataclasses import dataclass
+from random import Random
+
+from faults import losses
+from faults.arm import ACTIONS
+from faults.fault import Fault
+from faults.points import POINTS, Role, When
+from faults.servers import FAULTS
+
+CRASH_POINT = "crash-point"
+
+# How often a fault is drawn compared with the others, and for how many seconds it is held. What takes a
+# broker's whole start to heal is rare: sixty of them a minute would be an outage, not a fault.
+WEIGHTS: dict[str, tuple[float, float, float]] = {
+    CRASH_POINT: (30, 1, 6),
+    "program-kill": (8, 0, 0),
+    "program-pause": (6, 1, 8),
+    "consumer-storm": (4, 2, 6),
+    "postgres-terminate-backends": (8, 0, 0),
+    "postgres-commit-answer-cut": (5, 1, 4),
+    "postgres-line-cut": (1, 0.5, 3),
+    "postgres-pause": (1, 0.5, 3),
+    "postgres-restart-immediate": (1, 0, 0),
+    "postgres-kill": (0.5, 0, 0),
+    "line-reset": (7, 0, 0),
+    "line-cut": (4, 0.5, 4),
+    "line-slow": (4, 1, 5),
+    "line-trickle": (2, 1, 4),
+    "line-requests-lost": (3, 0.5, 4),
+    "line-answers-lost": (3, 0.5, 4),
+    "produce-answer-cut": (4, 1, 4),
+    "offset-commit-answer-cut": (4, 1, 4),
+    "redis-flush": (3, 0, 0),
+    "redis-kill-clients": (3, 0, 0),
+    "redis-kill": (2, 0, 0),
+    "redis-pause": (1, 1, 4),
+    "beat-pause": (1, 1, 6),
+    "beat-twice": (1, 2, 6),
+    "kafka-kill-leader": (1.5, 0, 0),
+    "kafka-pause-leader": (1.5, 1, 6),
+    "kafka-pause-follower": (1, 1, 8),
+    "kafka-pause-controller": (1, 1, 6),
+    "kafka-kill-all": (0.3, 0, 0),
+    "kafka-two-down": (0.3, 4, 8),
+    "offsets-to-start": (0.7, 0, 0),
+    "offsets-to-end": (0.7, 0, 0),
+    "lose-records": (0.5, 0, 0),
+    "lose-by-retention": (0.3, 0, 0),
+    "lose-topic": (0.3, 0, 0),
+    "lose-tail-of-one": (0.2, 0, 0),
+    "lose-tail-of-two": (0.2, 0, 0),
+    "lose-tail-of-all": (0.2, 0, 0),
+}
+ALL: dict[str, Fault] = FAULTS | {fault.name: fault for fault in losses.FAULTS}
+# After these Kafka may have lost what it acknowledged.
+LOSING = frozenset(fault.name for fault in losses.FAULTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A fault to inject `at` seconds after the start and to heal `hold` seconds later.
+
+    `seed` decides whom it hurts; `role` and `point` are those of a crash point.
+    """
+
+    at: float
+    name: str
+    hold: float
+    seed: int
+    role: str = ""
+    point: str = ""
+
+
+def draw(*, seed: int, seconds: float, per_minute: float) -> list[Planned]:
+    """The faults of a run, in their order."""
+    chance = Random(seed)  # noqa: S311 - a schedule, no secret
+    count = round(seconds * per_minute / 60)
+    moments = sorted(chance.uniform(0, seconds) for _ in range(count))
+    return [_draw_one(chance, at) for at in moments]
+
+
+def _draw_one(chance: Random, at: float) -> Planned:
+    (name,) = chance.choices(list(WEIGHTS), [weight for weight, _, _ in WEIGHTS.values()])
+    _, shortest, longest = WEIGHTS[name]
+    hold, seed = round(chance.uniform(shortest, longest), 2), chance.getrandbits(32)
+    role, point = _draw_point(chance) if name == CRASH_POINT else ("", "")
+    return Planned(round(at, 2), name, hold, seed, role, point)
+
+
+def _draw_point(chance: Random) -> tuple[str, str]:
+    seams = [
+        (role, f"{point.name}:{when}", when)
+        for point in POINTS
+        for role in point.roles
+        for when in point.whens
+        if role != Role.OPERATOR
+    ]
+    role, seam, when = chance.choice(seams)
+    action = "raise" if when == When.LOST else chance.choice(sorted(ACTIONS))
+    # Celery's worker runs the relay here, as in production.
+    return ("worker" if role == Role.RELAY else str(role)), f"{seam}:{action}:{chance.randint(1, 3)}"
