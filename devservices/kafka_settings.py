@@ -32,6 +32,7 @@ _QUICK_START = {
     "share.coordinator.state.topic.num.partitions": 6,
     # What retention removes, it removes at once: nobody waits five minutes for a test.
     "log.retention.check.interval.ms": 1000,
+    "log.initial.task.delay.ms": 1000,
     # The first consumer of a group need not wait 3 s for others.
     "group.initial.rebalance.delay.ms": 0,
 }

@@ -158,7 +158,8 @@ def delete_group(system: System, group: str) -> str:
 
 def add_partitions(system: System, topic: str, count: int) -> str:
     """Give the topic more partitions: keys move to other ones."""
-    _result(system.admin().create_partitions([NewPartitions(topic, count)], operation_timeout=_SECONDS))
+    admin = system.admin()
+    _result(admin.create_partitions([NewPartitions(topic, count)], operation_timeout=_SECONDS))
     return f"{topic} has {count} partitions now"
 
 

@@ -1,0 +1,27 @@
+"""The table of failure windows: complete, and each seam of it struck by a test."""
+
+from faults.points import POINTS, Role
+from faults.windows import DOCUMENT, document, windows
+from tests.faults.test_crash_points import rounds
+from tests.faults.test_operator_commands import STRIKES
+
+
+class TestTheTable:
+    def test_is_what_the_document_shows(self) -> None:
+        assert DOCUMENT.read_text() == document()
+
+    def test_names_every_window_that_a_seam_opens(self) -> None:
+        assert {point.window for point in POINTS} <= {window.id for window in windows()}
+
+    def test_has_a_test_for_each_window_or_a_seam(self) -> None:
+        opened = {point.window for point in POINTS}
+        assert [window.id for window in windows() if not window.tests and window.id not in opened] == []
+
+
+class TestEachSeam:
+    def test_is_struck_in_each_of_its_roles(self) -> None:
+        flowing = {(role, seam) for _, one in rounds() for role, seam in one.items()}
+        by_operators = {(Role.OPERATOR, seam) for seam, _ in STRIKES}
+
+        declared = {(role, f"{p.name}:{when}") for p in POINTS for role in p.roles for when in p.whens}
+        assert flowing | by_operators == declared
