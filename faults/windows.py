@@ -49,8 +49,8 @@ def _lines() -> Iterator[str]:
     yield "broker can end. This page is written by `python -m faults.windows`; CI compares."
     yield ""
     yield "A *seam* is a function of the product at the edge of the window. These strike at each of them once with each"
-    yield "action that makes sense there (an exception, SIGTERM, SIGKILL, SIGSTOP for longer than lease and session, the"
-    yield "database backend terminated, an answer that is lost after the server acted):"
+    yield "action that makes sense there (an exception, SIGTERM, SIGKILL, SIGSTOP for longer than lease and session,"
+    yield "the database backend terminated, an answer that is lost after the server acted):"
     yield ", ".join(f"[`{test}`](../tests/{test})" for test in _CRASH_TESTS) + "."
     for room, rows in groupby(windows(), key=lambda window: window.room):
         yield ""

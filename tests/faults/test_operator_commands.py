@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 
 from faults.points import POINTS, Role, When
-from inventory.models import StockItem
 from messaging.models import AuditMark, DeadLetter, OutboxMessage, OutboxPending, OutboxReceipt
 from messaging.prove.audit import audit
-from tests.consume.messages import TOPIC, placed
+from orders.models import Order
 from tests.factories import LineFactory, StockItemFactory, place
 from tests.faults.drained import check_now
-from tests.flow_tools import Flow, produce_envelope, skip_what_the_log_holds
+from tests.flow_tools import Flow, skip_what_the_log_holds
 from tests.process_tools import Processes
 from tests.prove.test_retention import confirm, grow_older
 
-ACTIONS = ("raise", "term", "kill", "disconnect")
+# A command of a moment has no handler for SIGTERM and catches no stranger's error: both end it as SIGKILL does.
+ACTIONS = ("kill", "disconnect")
 STRIKES = [
     (f"{point.name}:{when}", action)
     for point in POINTS
@@ -52,16 +52,20 @@ Interrupted = Callable[..., None]
 class TestReplay:
     @pytest.mark.parametrize(("seam", "action"), strikes("replay"))
     def test_has_its_effect_once(self, flow: Flow, interrupted: Interrupted, seam: str, action: str) -> None:
-        envelope = placed(message_type="orders.order_placed.v999")
-        produce_envelope(TOPIC, envelope)
+        StockItemFactory(sku="SKU-A", initial=100)
+        place(LineFactory(sku="SKU-A"))
+        flow.relay_all()
         flow.consume_all("inventory")
-        letter = DeadLetter.objects.get()
+        flow.relay_all()
+        # Somebody's hand: the reply does not fit the order any more, until the hand is back.
+        Order.objects.update(status=Order.Status.REJECTED)
+        flow.consume_all("orders")
+        Order.objects.update(status=Order.Status.PENDING)
 
-        interrupted(f"{seam}:{action}", "replay", str(letter.pk), may_refuse=True)
+        interrupted(f"{seam}:{action}", "replay", str(DeadLetter.objects.get().pk), may_refuse=True)
 
-        # Nobody handles v999, so the replay is refused each time, and the dead letter must still be there.
-        assert DeadLetter.objects.filter(resolved_at__isnull=True).count() == 1
-        assert not StockItem.objects.exists()
+        assert Order.objects.get().status == Order.Status.CONFIRMED
+        assert not check_now().violations
 
 
 class TestRepair:
