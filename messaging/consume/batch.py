@@ -27,7 +27,7 @@ def apply(subscription: Subscription, records: Sequence[Record]) -> None:
             consumer,
             delivery,
             reason=DeadLetter.Reason.ID_CONFLICT,
-            detail=f"message {delivery.envelope.message_id} was taken before with another payload",
+            detail=f"another message was taken before with the id {delivery.envelope.message_id}",
         )
     if taken.new:
         admit(subscription, taken.new)

@@ -10,6 +10,8 @@ from messaging.consume.delivery import Delivery
 from messaging.envelope import sha256
 from messaging.models import ProcessedMessage
 
+Identity = tuple[str, str, str, int, str]  # type, source, key, sequence, sha256 of the payload
+
 
 @dataclass(frozen=True, slots=True)
 class Taken:
@@ -53,17 +55,17 @@ _TAKE = """
 
 def is_taken(consumer: str, delivery: Delivery) -> bool:
     """Whether the inbox holds a message of this id."""
-    return _taken_digest(consumer, delivery) is not None
+    return _taken_as(consumer, delivery) is not None
 
 
 def is_reused(consumer: str, delivery: Delivery) -> bool:
     """Whether the inbox holds another message under this id."""
-    return _taken_digest(consumer, delivery) not in (None, _digest(delivery))
+    return _taken_as(consumer, delivery) not in (None, _identity(delivery))
 
 
-def _taken_digest(consumer: str, delivery: Delivery) -> str | None:
+def _taken_as(consumer: str, delivery: Delivery) -> Identity | None:
     taken = ProcessedMessage.objects.filter(consumer=consumer, message_id=delivery.envelope.message_id)
-    return taken.values_list("payload_sha256", flat=True).first()
+    return taken.values_list("message_type", "source", "partition_key", "sequence", "payload_sha256").first()
 
 
 def _absorb(consumer: str, seen: Sequence[Delivery]) -> list[Delivery]:
@@ -74,12 +76,18 @@ def _absorb(consumer: str, seen: Sequence[Delivery]) -> list[Delivery]:
             UPDATE processed_message p SET redeliveries = redeliveries + again.times
             FROM (SELECT id, count(*) AS times FROM unnest(%s::uuid[]) AS id GROUP BY id) AS again
             WHERE p.message_id = again.id AND p.consumer = %s
-            RETURNING p.message_id, p.payload_sha256
+            RETURNING p.message_id, p.message_type, p.source, p.partition_key, p.sequence, p.payload_sha256
             """,
             [[delivery.envelope.message_id for delivery in seen], consumer],
         )
-        digests = dict(cursor.fetchall())
-    return [delivery for delivery in seen if digests[delivery.envelope.message_id] != _digest(delivery)]
+        taken_as = {message_id: tuple(identity) for message_id, *identity in cursor.fetchall()}
+    return [delivery for delivery in seen if taken_as[delivery.envelope.message_id] != _identity(delivery)]
+
+
+def _identity(delivery: Delivery) -> Identity:
+    """What a redelivery repeats. The payload alone would not do: two replies to one order have the same."""
+    envelope = delivery.envelope
+    return envelope.message_type, envelope.source, envelope.partition_key, envelope.sequence, _digest(delivery)
 
 
 def _columns(deliveries: Sequence[Delivery]) -> dict[str, Any]:

@@ -62,9 +62,10 @@ class TestARedelivery:
 
     def test_with_another_payload_under_the_same_id_is_a_dead_letter_and_no_duplicate(self, flow: Flow) -> None:
         StockItemFactory(sku="SKU-A", initial=10)
-        first = placed(quantity=3)
+        order_id = uuid.uuid4()  # one key, so one partition: the first is read first
+        first = placed(order_id=order_id, quantity=3)
         produce_envelope(TOPIC, first)
-        produce_envelope(TOPIC, placed(quantity=4, message_id=first.message_id))
+        produce_envelope(TOPIC, placed(order_id=order_id, quantity=4, message_id=first.message_id))
 
         flow.consume_all(INVENTORY)
 

@@ -92,9 +92,10 @@ class TestReplay:
 
     def test_of_a_message_with_the_id_of_another_is_refused(self, flow: Flow) -> None:
         StockItemFactory(sku="SKU-A", initial=10)
-        first = placed(quantity=3)
+        order_id = uuid.uuid4()  # one key, so one partition: the first is read first
+        first = placed(order_id=order_id, quantity=3)
         produce_envelope(TOPIC, first)
-        produce_envelope(TOPIC, placed(quantity=4, message_id=first.message_id))
+        produce_envelope(TOPIC, placed(order_id=order_id, quantity=4, message_id=first.message_id))
         flow.consume_all("inventory")
 
         with pytest.raises(ReplayRefused, match="this id"):
