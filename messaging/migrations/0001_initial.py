@@ -192,7 +192,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "shard",
-                    models.SmallIntegerField(help_text="hash of the key: one relay works a shard at a time"),
+                    models.SmallIntegerField(help_text="one relay works a shard at a time; its keys share a partition"),
                 ),
                 (
                     "attempts",

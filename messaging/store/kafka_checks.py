@@ -158,6 +158,7 @@ _TOPIC_FINDINGS = {
     "unclean.leader.election.enable": ("K-UNCLEAN", "a replica without the last messages may become leader"),
     "cleanup.policy": ("K-CLEANUP", "compaction removes older messages of a key before they were read"),
     "retention.ms": ("K-RETENTION", "messages are removed before a stopped consumer has read them"),
+    "max.message.bytes": ("K-MAX-BYTES", "batches and messages that the relay may publish are refused"),
     "message.timestamp.type": ("K-TIMESTAMP", "a producer's wrong clock removes a segment at once"),
 }
 
@@ -198,6 +199,6 @@ def _at_least(name: str, live: str, wanted: str) -> bool:
     """Whether a live topic setting is as safe as the wanted one."""
     if name == "retention.ms":
         return int(live) == -1 or int(live) >= int(wanted)
-    if name == "min.insync.replicas":
+    if name in ("min.insync.replicas", "max.message.bytes"):
         return int(live) >= int(wanted)
     return live == wanted
