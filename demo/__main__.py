@@ -14,7 +14,7 @@ import httpx
 
 from demo import system
 from devservices import DevservicesError, Stack
-from devservices.running import run_in
+from devservices.running import is_in_use, run_in
 
 VAR = system.ROOT / "var"
 READY_SECONDS = 60.0
@@ -107,8 +107,11 @@ def _logs(arguments: argparse.Namespace, _: list[str]) -> int:
 
 
 def _down(_: argparse.Namespace, __: list[str]) -> int:
-    for folder in sorted(path.parent for path in VAR.glob("*/state.json")):
-        Stack(folder).down(remove=folder != UP)
+    # Not what a `make test` or `make bench` works in just now; but what is left of one that was killed.
+    abandoned = [folder for folder in sorted(VAR.glob("ephemeral-*")) if not is_in_use(folder)]
+    for folder in (UP, RUN, *abandoned):
+        if folder.exists():
+            Stack(folder).down(remove=folder != UP)
     return 0
 
 
@@ -134,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     logs = add("logs", _logs, "The end of each process's log.")
     logs.add_argument("--lines", type=int, default=20)
     logs.add_argument("--role", default="*", help="one role's log only")
-    add("down", _down, "Stop everything that was started in this checkout. Data of `make up` stays.")
+    add("down", _down, "Stop the system, and what a killed demo or test left behind. Data of `make up` stays.")
     return parser
 
 

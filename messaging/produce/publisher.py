@@ -74,6 +74,7 @@ class Publisher:
                 self._publish_alone(message, error)
             elif error.code() in _PERMANENT:
                 refused.append(Refused(message.outbox_id, error.str()))
+                _log("refused for good, it is parked", message, error)
             else:
                 unknown.append(message.outbox_id)
                 _log("delivery unknown, the row stays pending", message, error)
