@@ -217,6 +217,7 @@ class ParkedMessage(RawRecord):
                 name="parked_message_once",
             ),
         ]
+        indexes = [models.Index(fields=["message_id"], name="parked_message_message")]
 
     def __str__(self) -> str:
         return f"{self.consumer} parked {self.message_id}"

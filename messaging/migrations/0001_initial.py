@@ -87,6 +87,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "parked_message",
+                "indexes": [models.Index(fields=["message_id"], name="parked_message_message")],
             },
         ),
         migrations.CreateModel(
