@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 
 import httpx
 
@@ -107,12 +108,15 @@ def _logs(arguments: argparse.Namespace, _: list[str]) -> int:
 
 
 def _down(_: argparse.Namespace, __: list[str]) -> int:
-    # Not what a `make test` or `make bench` works in just now; but what is left of one that was killed.
-    abandoned = [folder for folder in sorted(VAR.glob("ephemeral-*")) if not is_in_use(folder)]
-    for folder in (UP, RUN, *abandoned):
+    for folder in (UP, RUN, *abandoned(VAR)):
         if folder.exists():
             Stack(folder).down(remove=folder != UP)
     return 0
+
+
+def abandoned(var: Path) -> list[Path]:
+    """What a `make test` or `make bench` that was killed left behind; not what one works in just now."""
+    return [folder for folder in sorted(var.glob("ephemeral-*")) if not is_in_use(folder)]
 
 
 def _parser() -> argparse.ArgumentParser:

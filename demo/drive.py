@@ -31,7 +31,7 @@ READY_SECONDS = 90.0
 def main() -> int:
     """Exit status 0 only if the proof holds."""
     arguments = _parser().parse_args()
-    stack = _attach() if "DEVSERVICES_FOLDER" in os.environ else None
+    stack, env_of_programs = _attach() if "DEVSERVICES_FOLDER" in os.environ else (None, {})
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     os.environ.setdefault("LOG_LEVEL", "ERROR")
     django.setup()
@@ -44,7 +44,7 @@ def main() -> int:
     prepare.prepare(token=token, admin_password=env.str("ADMIN_PASSWORD", default=""))
     _say("tables, topics, stock and credentials are made")
     if stack:
-        _start_application(stack)
+        _start_application(stack, env_of_programs)
     admin = admin_client()
     _wait_until_ready(os.environ["API_URL"], lambda: proof.flow_is_ready(admin))
     since = proof.database_now()
@@ -85,23 +85,24 @@ def main() -> int:
     return 0 if result.holds else 1
 
 
-def _attach() -> "Stack":
-    """The stack that runs, with the application's settings in our environment."""
+def _attach() -> tuple["Stack", dict[str, str]]:
+    """The stack that runs, and the application's settings, which are put into our environment too."""
     from demo import system
     from devservices import Stack
 
     stack = Stack(Path(os.environ["DEVSERVICES_FOLDER"]))
-    os.environ.update(system.settings(stack))
+    env = system.settings(stack)
+    os.environ.update(env)
     _say("PostgreSQL, three Kafka brokers and Redis are up")
-    return stack
+    return stack, env
 
 
-def _start_application(stack: "Stack") -> None:
+def _start_application(stack: "Stack", env: dict[str, str]) -> None:
     """Only now that tables and topics are there: before, each process would refuse to start, again and again."""
     from demo import system
 
     _say("starting web, beat, worker and two consumers")
-    stack.add(system.programs(stack, system.settings(stack)))
+    stack.add(system.programs(stack, env))
 
 
 def _when_killed(killed: list[int], orders: int) -> str:

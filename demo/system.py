@@ -18,10 +18,13 @@ def settings(stack: Stack) -> dict[str, str]:
     Made at random on the first call, and kept in the stack's folder, readable by its owner alone.
     """
     path = stack.folder / "application.json"
-    values = json.loads(path.read_text()) if path.exists() else _fresh()
+    if not path.exists():
+        _write(path, _fresh())
+    values = json.loads(path.read_text())
     if not _ours(stack) and not is_free(int(values["WEB_BIND"].rpartition(":")[2])):
-        values["WEB_BIND"] = f"{LOOPBACK}:{free_port()}"  # somebody else took the port meanwhile
-    _write(path, values)
+        # Somebody else took the port meanwhile.
+        values["WEB_BIND"] = f"{LOOPBACK}:{free_port()}"
+        _write(path, values)
     return {
         **values,
         "API_URL": f"http://{values['WEB_BIND']}",

@@ -35,7 +35,7 @@ def run_in(stack: Stack, command: Sequence[str], *, remove: bool, proxied: bool 
         raise DevservicesError(f"There is no command {command[0]!r}; nothing was started.")
     for number in _ENDINGS:
         signal.signal(number, _interrupt)
-    in_use = _claim(stack.folder)
+    in_use = claim(stack.folder)
     try:
         stack.up(proxied=proxied)
         env = {**os.environ, **stack.env(), "DEVSERVICES_FOLDER": str(stack.folder)}
@@ -63,7 +63,7 @@ def is_in_use(folder: Path) -> bool:
     return False
 
 
-def _claim(folder: Path) -> IO[str]:
+def claim(folder: Path) -> IO[str]:
     """A lock that the operating system frees when we end, however we end."""
     folder.mkdir(parents=True, exist_ok=True)
     file = (folder / _IN_USE).open("a")
