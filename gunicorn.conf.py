@@ -1,9 +1,14 @@
 """gunicorn's settings, read from this file's folder: `gunicorn config.wsgi`."""
 
 import os
+from pathlib import Path
 
-bind = os.environ.get("WEB_BIND", "127.0.0.1:8000")
-workers = int(os.environ.get("WEB_WORKERS", "2"))
+from config.env import env
+
+env.read_env(Path(__file__).resolve().parent / ".env")
+
+bind = env.str("WEB_BIND", default="127.0.0.1:8000")
+workers = env.int("WEB_WORKERS", default=2)
 threads = 4
 # Heartbeats in memory: the root file system may be read-only.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108

@@ -35,7 +35,7 @@ WITH written AS (
          WITH ORDINALITY AS draft (id, type, source, topic, key, sequence, payload, traceparent, place)
     ORDER BY place RETURNING id, partition_key
 )
-INSERT INTO outbox_pending (outbox_id, shard) SELECT id, hashtext(partition_key) & 7 FROM written;
+INSERT INTO outbox_pending (outbox_id, shard) SELECT id, abs(hashtext(partition_key)::bigint) % 24 FROM written;
 COMMIT;
 """
 _ORDER = "lpad(to_hex(:n), 32, '0')::uuid"

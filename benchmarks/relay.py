@@ -13,8 +13,8 @@ from benchmarks.result import Row, per_second
 from devservices import Stack
 from messaging.envelope import sha256, wire_headers
 from messaging.produce import queue
-from messaging.produce.outbox import SHARDS
 from messaging.produce.relay import Relay
+from messaging.produce.shards import SHARDS
 from messaging.store.kafka import producer_settings
 
 MESSAGES = 100_000
@@ -112,9 +112,9 @@ def _fill(count: int) -> None:
                 SELECT gen_random_uuid(), 'bench.filler.v1', 'bench', 'orders.events', gen_random_uuid()::text, 1, %s, NULL
                 FROM generate_series(1, %s) RETURNING id, partition_key
             )
-            INSERT INTO outbox_pending (outbox_id, shard) SELECT id, hashtext(partition_key) & %s FROM written
+            INSERT INTO outbox_pending (outbox_id, shard) SELECT id, abs(hashtext(partition_key)::bigint) %% %s FROM written
             """,
-            [PAYLOAD, count, SHARDS - 1],
+            [PAYLOAD, count, SHARDS],
         )
         cursor.execute("ANALYZE outbox_message, outbox_pending")
 

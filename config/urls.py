@@ -1,6 +1,7 @@
 """Where everything answers."""
 
 from django.contrib import admin
+from django.contrib.staticfiles.storage import staticfiles_storage
 from django.urls import path
 from django.views.generic import RedirectView
 
@@ -14,6 +15,8 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("api/", api.urls),
     path("admin/", admin.site.urls),
+    # Browsers ask for it whatever a page says.
+    path("favicon.ico", RedirectView.as_view(url=staticfiles_storage.url("messaging/icon.svg"))),
     path("livez", livez),
     path("readyz", readyz),
 ]

@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 
 import httpx
 
 from demo import system
 from devservices import DevservicesError, Stack
-from devservices.running import run_in
+from devservices.running import is_in_use, run_in
 
 VAR = system.ROOT / "var"
 READY_SECONDS = 60.0
@@ -107,9 +108,15 @@ def _logs(arguments: argparse.Namespace, _: list[str]) -> int:
 
 
 def _down(_: argparse.Namespace, __: list[str]) -> int:
-    for folder in sorted(path.parent for path in VAR.glob("*/state.json")):
-        Stack(folder).down(remove=folder != UP)
+    for folder in (UP, RUN, *abandoned(VAR)):
+        if folder.exists():
+            Stack(folder).down(remove=folder != UP)
     return 0
+
+
+def abandoned(var: Path) -> list[Path]:
+    """What a `make test` or `make bench` that was killed left behind; not what one works in just now."""
+    return [folder for folder in sorted(var.glob("ephemeral-*")) if not is_in_use(folder)]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -134,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
     logs = add("logs", _logs, "The end of each process's log.")
     logs.add_argument("--lines", type=int, default=20)
     logs.add_argument("--role", default="*", help="one role's log only")
-    add("down", _down, "Stop everything that was started in this checkout. Data of `make up` stays.")
+    add("down", _down, "Stop the system, and what a killed demo or test left behind. Data of `make up` stays.")
     return parser
 
 

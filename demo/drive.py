@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 import django
 import httpx
 
-from demo.load import Load, LoadFailed
+from demo.load import Load, LoadFailed, Sent
 
 if TYPE_CHECKING:
     from demo.proof import Proof
@@ -30,7 +31,7 @@ READY_SECONDS = 90.0
 def main() -> int:
     """Exit status 0 only if the proof holds."""
     arguments = _parser().parse_args()
-    stack = _start_application() if "DEVSERVICES_FOLDER" in os.environ else None
+    stack, env_of_programs = _attach() if "DEVSERVICES_FOLDER" in os.environ else (None, {})
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
     os.environ.setdefault("LOG_LEVEL", "ERROR")
     django.setup()
@@ -42,13 +43,21 @@ def main() -> int:
     token = env.str("API_TOKEN", default="") or secrets.token_urlsafe(32)
     prepare.prepare(token=token, admin_password=env.str("ADMIN_PASSWORD", default=""))
     _say("tables, topics, stock and credentials are made")
+    if stack:
+        _start_application(stack, env_of_programs)
     admin = admin_client()
     _wait_until_ready(os.environ["API_URL"], lambda: proof.flow_is_ready(admin))
     since = proof.database_now()
 
-    def at_half() -> None:
-        for told in faults.kill_three(admin, stack) if stack and not arguments.no_faults else ():
-            _say(told)
+    killed: list[int] = []  # how many orders were answered before the kills, and when they were done
+    back: list[threading.Thread] = []
+
+    def at_half(sent: Sent) -> None:
+        if stack and not arguments.no_faults:
+            killed.append(len(sent.order_ids))
+            leader = faults.kill_three(admin, stack, _say)
+            killed.append(len(sent.order_ids))
+            back.append(faults.say_when_back(stack, leader, _say))
 
     load = Load(os.environ["API_URL"], token, arguments.orders, arguments.clients, 60, arguments.seed)
     started = time.monotonic()
@@ -62,26 +71,45 @@ def main() -> int:
         f"{sent.repeated} POSTs repeated, {sent.greedy} asked for too much, {sent.cancelled} cancelled, "
         f"{sent.retried} tried again"
     )
+    if killed:
+        _say(_when_killed(killed, arguments.orders))
     final = proof.wait_until_final(since=since, seconds=arguments.deadline, progress=_Countdown())
     if stack:
         faults.wait_until_all_run(stack)
+        for thread in back:
+            thread.join(faults.RESTART_SECONDS)
     if not final:
         _say(f"after {arguments.deadline:.0f} s something is still not final")
     result = proof.prove(answered=sent.order_ids, since=since)
-    _print_proof(result, as_json=arguments.format == "json")
+    _print_proof(result, as_json=arguments.format == "json", killed=bool(killed))
     return 0 if result.holds else 1
 
 
-def _start_application() -> "Stack":
+def _attach() -> tuple["Stack", dict[str, str]]:
+    """The stack that runs, and the application's settings, which are put into our environment too."""
     from demo import system
     from devservices import Stack
 
     stack = Stack(Path(os.environ["DEVSERVICES_FOLDER"]))
     env = system.settings(stack)
     os.environ.update(env)
-    _say("PostgreSQL, three Kafka brokers and Redis are up; starting web, beat, worker and two consumers")
+    _say("PostgreSQL, three Kafka brokers and Redis are up")
+    return stack, env
+
+
+def _start_application(stack: "Stack", env: dict[str, str]) -> None:
+    """Only now that tables and topics are there: before, each process would refuse to start, again and again."""
+    from demo import system
+
+    _say("starting web, beat, worker and two consumers")
     stack.add(system.programs(stack, env))
-    return stack
+
+
+def _when_killed(killed: list[int], orders: int) -> str:
+    """Whether the kills came in the middle of the load, as they should."""
+    if killed[-1] >= orders:
+        return f"the kills came too late: all {orders} orders were answered before the last one. Take more ORDERS."
+    return f"the kills came after {killed[0]} to {killed[-1]} of {orders} orders were answered"
 
 
 def _wait_until_ready(api_url: str, flow_is_ready: Callable[[], bool]) -> None:
@@ -111,7 +139,7 @@ class _Countdown:
             _say(f"waiting for {waiting} orders and messages to be final")
 
 
-def _print_proof(result: "Proof", *, as_json: bool) -> None:
+def _print_proof(result: "Proof", *, as_json: bool, killed: bool) -> None:
     report = result.report
     if as_json:
         print(json.dumps(report | {"latency_ms": result.latency_ms, "holds": result.holds}, indent=2))
@@ -120,7 +148,7 @@ def _print_proof(result: "Proof", *, as_json: bool) -> None:
         print(f"{'ok ' if holds else 'NOT'}  {sentence}")
     print(f"     redeliveries absorbed: {report['redelivered']}")
     p50, p99 = result.latency_ms
-    print(f"     accepted to decided, with the kills: p50 {p50:.0f} ms, p99 {p99:.0f} ms")
+    print(f"     accepted to decided{', with the kills' if killed else ''}: p50 {p50:.0f} ms, p99 {p99:.0f} ms")
     for name, ids in report["ids"].items():
         for entry in ids:
             print(f"{name}: {entry}")

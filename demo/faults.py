@@ -1,6 +1,8 @@
 """Kill -9, while the load goes on: a broker that leads, the consumer that deducts, the relay."""
 
+import threading
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from confluent_kafka.admin import AdminClient
@@ -20,14 +22,27 @@ def leader_role(admin: AdminClient, stack: "Stack") -> str:
     return next(process.role for process in stack.processes() if process.port == port)
 
 
-def kill_three(admin: AdminClient, stack: "Stack") -> list[str]:
-    """SIGKILL the leader's broker, the inventory consumer and the Celery worker. Their lines for people."""
-    told = []
-    for role in (leader_role(admin, stack), "consume-inventory", "worker"):
+def kill_three(admin: AdminClient, stack: "Stack", say: Callable[[str], None]) -> str:
+    """SIGKILL the leader's broker, the inventory consumer and the Celery worker. Answers with the broker's role."""
+    leader = leader_role(admin, stack)
+    for role in (leader, "consume-inventory", "worker"):
         pid = next(process.pid for process in stack.processes() if process.role == role)
         stack.kill(role)
-        told.append(f"kill -9 {role} (pid {pid})")
-    return told
+        say(f"kill -9 {role} (pid {pid})")
+    return leader
+
+
+def say_when_back(stack: "Stack", role: str, say: Callable[[str], None]) -> threading.Thread:
+    """A thread that waits until the broker is a member of the cluster again, and says so."""
+    killed_at = time.monotonic()
+
+    def wait() -> None:
+        stack.wait_ready(role)
+        say(f"{role} is back, {time.monotonic() - killed_at:.0f} s after it was killed")
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
 
 
 def wait_until_all_run(stack: "Stack") -> None:

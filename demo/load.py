@@ -5,6 +5,7 @@ import random
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from tqdm import tqdm
 
 REPEATED_SHARE = 0.05  # of the POSTs are sent again with the same Idempotency-Key
 CANCELLED_SHARE = 0.05  # of the orders are cancelled later
+CANCEL_AFTER = 25  # … when so many younger ones were answered, by whichever client comes by
 GREEDY_SHARE = 0.05  # of the orders ask for more than there is
 GREEDY_QUANTITY = 1_000_000
 RETRY_SECONDS = 0.2
@@ -27,6 +29,7 @@ class Sent:
     """What the clients saw: ids that were answered with 201, and what they had to repeat."""
 
     order_ids: set[str] = field(default_factory=set)
+    to_cancel: deque[tuple[int, str]] = field(default_factory=deque)  # how many were answered then, and the order
     repeated: int = 0
     cancelled: int = 0
     greedy: int = 0
@@ -45,7 +48,7 @@ class Load:
     deadline_seconds: float
     seed: int
 
-    def run(self, *, at_half: Callable[[], None]) -> Sent:
+    def run(self, *, at_half: Callable[[Sent], None]) -> Sent:
         """Place all orders; `at_half` is called once, while the clients go on. Raises LoadFailed."""
         sent = Sent()
         work: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -63,7 +66,7 @@ class Load:
                 while any(thread.is_alive() for thread in threads) and len(sent.order_ids) < self.orders // 2:
                     time.sleep(0.02)
                 if not failures:
-                    at_half()
+                    at_half(sent)
                 for thread in threads:
                     thread.join()
             except BaseException as error:
@@ -81,10 +84,14 @@ class Load:
         try:
             with httpx.Client(base_url=self.api_url, headers=headers, timeout=10) as client:
                 while not failures:
-                    self._one_order(client, random.Random(f"{self.seed}:{work.get_nowait()}"), sent)
+                    try:
+                        number = work.get_nowait()
+                    except queue.Empty:
+                        self._cancel_due(client, sent, younger=0)
+                        return
+                    self._one_order(client, random.Random(f"{self.seed}:{number}"), sent)
+                    self._cancel_due(client, sent, younger=CANCEL_AFTER)
                     bar.update()
-        except queue.Empty:
-            return
         except Exception as error:
             failures.append(error)
 
@@ -103,10 +110,22 @@ class Load:
             again = self._until_answered(client, sent, 201, "/api/orders", json={"lines": lines}, headers=key)
             if again != order_id:
                 raise LoadFailed(f"one Idempotency-Key made two orders: {order_id} and {again}")
-            sent.repeated += 1
+            with sent.lock:
+                sent.repeated += 1
         if not greedy and chance.random() < CANCELLED_SHARE / (1 - GREEDY_SHARE):
+            with sent.lock:
+                sent.to_cancel.append((len(sent.order_ids), order_id))
+
+    def _cancel_due(self, client: httpx.Client, sent: Sent, *, younger: int) -> None:
+        """Cancel the orders after which `younger` others were answered."""
+        while True:
+            with sent.lock:
+                if not sent.to_cancel or len(sent.order_ids) - sent.to_cancel[0][0] < younger:
+                    return
+                _, order_id = sent.to_cancel.popleft()
             self._until_answered(client, sent, 202, f"/api/orders/{order_id}/cancel")
-            sent.cancelled += 1
+            with sent.lock:
+                sent.cancelled += 1
 
     def _until_answered(self, client: httpx.Client, sent: Sent, status: int, path: str, **request: object) -> str:
         """POST until it is answered; repeating is safe, because the key or the order stays the same."""

@@ -1,14 +1,13 @@
 """The application's processes, as separate programs beside the servers of a stack."""
 
 import json
-import os
 import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from devservices import Program, Stack
-from devservices.ports import free_port
+from devservices.ports import LOOPBACK, free_port, is_free
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,15 +19,12 @@ def settings(stack: Stack) -> dict[str, str]:
     """
     path = stack.folder / "application.json"
     if not path.exists():
-        values = {
-            "SECRET_KEY": secrets.token_urlsafe(50),
-            "ADMIN_PASSWORD": secrets.token_urlsafe(12),
-            "API_TOKEN": secrets.token_urlsafe(32),
-            "WEB_BIND": f"127.0.0.1:{free_port()}",
-        }
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600), "w") as file:
-            json.dump(values, file)
+        _write(path, _fresh())
     values = json.loads(path.read_text())
+    if not _ours(stack) and not is_free(int(values["WEB_BIND"].rpartition(":")[2])):
+        # Somebody else took the port meanwhile.
+        values["WEB_BIND"] = f"{LOOPBACK}:{free_port()}"
+        _write(path, values)
     return {
         **values,
         "API_URL": f"http://{values['WEB_BIND']}",
@@ -37,6 +33,28 @@ def settings(stack: Stack) -> dict[str, str]:
         "HTTPS_ONLY": "false",
         "DJANGO_SETTINGS_MODULE": "config.settings",
     }
+
+
+def _fresh() -> dict[str, str]:
+    return {
+        "SECRET_KEY": secrets.token_urlsafe(50),
+        "ADMIN_PASSWORD": secrets.token_urlsafe(12),
+        "API_TOKEN": secrets.token_urlsafe(32),
+        "WEB_BIND": f"{LOOPBACK}:{free_port()}",
+    }
+
+
+def _ours(stack: Stack) -> bool:
+    """Whether it is our own web that holds its port, or is about to."""
+    return any(process.role == "web" for process in stack.processes())
+
+
+def _write(path: Path, values: Mapping[str, str]) -> None:
+    # Whole or not at all, and never readable by others.
+    scratch = path.with_suffix(".part")
+    scratch.touch(mode=0o600)
+    scratch.write_text(json.dumps(values))
+    scratch.replace(path)
 
 
 def programs(stack: Stack, env: Mapping[str, str]) -> list[Program]:

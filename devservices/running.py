@@ -1,5 +1,6 @@
 """Run one command with a stack around it, and always take the stack down."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 from devservices.errors import DevservicesError
 from devservices.leftovers import note
@@ -15,6 +17,7 @@ from devservices.stack import Stack
 
 # With a dot, so that it is no role.
 _NOTE = "exec.command"
+_IN_USE = "exec.lock"
 _ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -32,6 +35,7 @@ def run_in(stack: Stack, command: Sequence[str], *, remove: bool, proxied: bool 
         raise DevservicesError(f"There is no command {command[0]!r}; nothing was started.")
     for number in _ENDINGS:
         signal.signal(number, _interrupt)
+    in_use = claim(stack.folder)
     try:
         stack.up(proxied=proxied)
         env = {**os.environ, **stack.env(), "DEVSERVICES_FOLDER": str(stack.folder)}
@@ -43,7 +47,28 @@ def run_in(stack: Stack, command: Sequence[str], *, remove: bool, proxied: bool 
         for number in _ENDINGS:
             signal.signal(number, signal.SIG_IGN)
         stack.down(remove=remove)
+        in_use.close()
     return status
+
+
+def is_in_use(folder: Path) -> bool:
+    """Whether a `run_in` that lives has its stack in this folder."""
+    try:
+        with (folder / _IN_USE).open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def claim(folder: Path) -> IO[str]:
+    """A lock that the operating system frees when we end, however we end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = (folder / _IN_USE).open("a")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:

@@ -35,7 +35,7 @@ class StockMovementAdmin(ReadOnlyAdmin[StockMovement]):
     filter_lookups = ("kind__exact",)
     search_fields = ("item",)
     search_help_text = "An order id, or a SKU."
-    fields = ("item", "kind", "signed_quantity", "order", "related", "created_at")
+    fields = ("item", "kind", "signed_quantity", "reason", "order", "related", "created_at")
 
     def search(self, queryset: QuerySet[StockMovement], term: str) -> QuerySet[StockMovement]:
         identity = as_uuid(term)

@@ -33,6 +33,7 @@ class StockMovement(models.Model):
     item = models.ForeignKey(StockItem, models.PROTECT, db_column="sku", related_name="movements")
     kind = models.CharField(max_length=16, choices=Kind)
     quantity = models.IntegerField()
+    reason = models.CharField(max_length=255, db_default="", help_text="of an adjustment by hand")
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -11,10 +11,11 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import F
 
-from inventory.errors import StockChanged
+from inventory.errors import InventoryError, OutOfRange, StockChanged, UnknownSku
 from inventory.models import StockItem, StockMovement
 
 Kind = StockMovement.Kind
+MOST_ON_HAND = 2**31 - 1  # what the column holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +60,31 @@ def release(order_ids: Sequence[UUID]) -> set[UUID]:
     return {order_id for order_id, _, _ in moves}
 
 
-def adjust(*, sku: str, quantity: int, seen_version: int) -> None:
+def adjust(*, sku: str, quantity: int, seen_version: int, reason: str = "") -> None:
     """Add `quantity` (which may be negative) to the stock, by optimistic locking.
 
     Raises StockChanged when the item is no longer at `seen_version`: read it again and decide anew.
+    Raises UnknownSku, and OutOfRange when less than nothing or more than a column holds would be left.
     """
     with transaction.atomic():
-        changed = StockItem.objects.filter(sku=sku, version=seen_version).update(
-            on_hand=F("on_hand") + quantity, version=F("version") + 1
-        )
+        # The condition and the change are one statement: of two that saw the same version, one finds no row.
+        changed = StockItem.objects.filter(
+            sku=sku, version=seen_version, on_hand__gte=-quantity, on_hand__lte=MOST_ON_HAND - quantity
+        ).update(on_hand=F("on_hand") + quantity, version=F("version") + 1)
         if not changed:
-            raise StockChanged(f"the stock of {sku} changed since version {seen_version}")
-        StockMovement.objects.create(item_id=sku, kind=Kind.ADJUST, quantity=quantity)
+            raise _refusal(sku, quantity, seen_version)
+        StockMovement.objects.create(item_id=sku, kind=Kind.ADJUST, quantity=quantity, reason=reason)
+
+
+def _refusal(sku: str, quantity: int, seen_version: int) -> InventoryError:
+    item = StockItem.objects.filter(sku=sku).first()
+    if item is None:
+        return UnknownSku(f"there is no SKU {sku}")
+    if item.version != seen_version:
+        return StockChanged(f"the stock of {sku} changed since version {seen_version}, it is at {item.version} now")
+    return OutOfRange(
+        f"{item.on_hand} of {sku} on hand: {item.on_hand + quantity} would be left, not 0 to {MOST_ON_HAND}"
+    )
 
 
 def _lock_stock(skus: Iterable[str]) -> dict[str, int]:

@@ -54,7 +54,7 @@ class OutboxPending(models.Model):
     message = models.OneToOneField(
         OutboxMessage, models.PROTECT, primary_key=True, related_name="pending", db_column="outbox_id"
     )
-    shard = models.SmallIntegerField(help_text="hash of the key: one relay works a shard at a time")
+    shard = models.SmallIntegerField(help_text="one relay works a shard at a time; its keys share a partition")
     attempts = models.PositiveIntegerField(db_default=0, help_text="refusals by Kafka; an outage counts none")
     last_error = models.TextField(db_default="")
     parked_at = models.DateTimeField(null=True, help_text="refused for good: waits for an operator")
@@ -217,6 +217,7 @@ class ParkedMessage(RawRecord):
                 name="parked_message_once",
             ),
         ]
+        indexes = [models.Index(fields=["message_id"], name="parked_message_message")]
 
     def __str__(self) -> str:
         return f"{self.consumer} parked {self.message_id}"

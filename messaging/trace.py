@@ -23,9 +23,12 @@ def continued(received: str | None) -> Iterator[str]:
 
 def child_of(received: str | None) -> str:
     """A new span in the trace of `received`; in a new trace where that is absent or malformed."""
-    valid = received and _TRACEPARENT.fullmatch(received)
-    trace_id = received[3:35] if received and valid else secrets.token_hex(16)
-    return f"00-{trace_id}-{secrets.token_hex(8)}-01"
+    return f"00-{id_of(received) or secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+def id_of(traceparent: str | None) -> str | None:
+    """The trace's id, by which log lines name it; None where `traceparent` is absent or malformed."""
+    return traceparent[3:35] if traceparent and _TRACEPARENT.fullmatch(traceparent) else None
 
 
 def current() -> str | None:

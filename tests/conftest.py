@@ -11,7 +11,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from messaging.models import RelayShard
-from messaging.produce.outbox import SHARDS
+from messaging.produce.shards import SHARDS
 from messaging.registry import topics as declared_topics
 from messaging.store.kafka import admin_client
 from messaging.store.topics import create, missing, wait_for_brokers

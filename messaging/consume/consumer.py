@@ -11,6 +11,7 @@ import structlog
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
 
+from messaging import trace
 from messaging.consume import batch
 from messaging.consume.blame import fault_of_message
 from messaging.consume.reader import Reader
@@ -88,11 +89,13 @@ def _handle_alone(subscription: Subscription, record: Record) -> None:
         fault = fault_of_message(error)
         if fault is None:
             raise
-        traceparent = next((value for name, value in record.headers if name == "traceparent"), None)
+        received = next((value for name, value in record.headers if name == "traceparent"), None)
+        traceparent = (received or b"").decode(errors="replace")
         log.error(
             "dead letter",
             message_id=str(claimed_id(record)),
-            traceparent=(traceparent or b"").decode(errors="replace"),
+            trace_id=trace.id_of(traceparent),
+            traceparent=traceparent,
             topic=record.topic,
             partition=record.partition,
             offset=record.offset,

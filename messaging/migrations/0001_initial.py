@@ -87,6 +87,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "parked_message",
+                "indexes": [models.Index(fields=["message_id"], name="parked_message_message")],
             },
         ),
         migrations.CreateModel(
@@ -192,7 +193,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "shard",
-                    models.SmallIntegerField(help_text="hash of the key: one relay works a shard at a time"),
+                    models.SmallIntegerField(help_text="one relay works a shard at a time; its keys share a partition"),
                 ),
                 (
                     "attempts",

@@ -4,7 +4,7 @@ from django.apps.registry import Apps
 from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
-from messaging.produce.outbox import SHARDS
+from messaging.produce.shards import SHARDS
 
 
 def make_shards(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:

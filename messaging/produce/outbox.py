@@ -10,8 +10,7 @@ from uuid_utils.compat import uuid7
 from messaging import trace
 from messaging.envelope import MAX_PAYLOAD_BYTES, MAX_SEQUENCE, Envelope, Payload
 from messaging.errors import InvalidMessage, MessageTooLarge, OutsideTransaction
-
-SHARDS = 8
+from messaging.produce.shards import shard_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ def append_all(drafts: Sequence[Draft]) -> list[UUID]:
                 "sequences": [draft.sequence for draft in drafts],
                 "payloads": [_checked_text(draft) for draft in drafts],
                 "traceparents": [_traceparent(draft) for draft in drafts],
-                "last_shard": SHARDS - 1,
+                "shards": [shard_of(draft.partition_key) for draft in drafts],
             },
         )
     return ids
@@ -73,10 +72,11 @@ _INSERT = """
         -- The transaction gets its own id before it draws one for the row: the audit's watermark rests on that.
         WHERE pg_current_xact_id() IS NOT NULL
         ORDER BY place
-        RETURNING id, partition_key
+        RETURNING id, message_id
     )
     INSERT INTO outbox_pending (outbox_id, shard)
-    SELECT id, hashtext(partition_key) & %(last_shard)s FROM written
+    SELECT written.id, place.shard
+    FROM written JOIN unnest(%(ids)s::uuid[], %(shards)s::int[]) AS place (message_id, shard) USING (message_id)
 """
 
 

@@ -2,11 +2,13 @@
 
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from messaging.envelope import sha256, wire_headers
+from messaging import trace
+from messaging.envelope import TextHeader, sha256, wire_headers
 from messaging.errors import FatalClientError
 from messaging.produce.queue import Acknowledged, PendingMessage, Refused
 from messaging.store.kafka import producer_settings
@@ -25,41 +27,30 @@ _PERMANENT = {
 }
 
 
+# … and these are said of a whole batch: which of its messages is at fault shows when each travels alone.
+_OF_THE_BATCH = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE}
+
+
+class _Report(NamedTuple):
+    message: PendingMessage
+    error: KafkaError | None
+    alone: bool  # the message travelled in a batch of its own
+    partition: int = -1
+    offset: int = -1
+
+
 class Publisher:
     """One producer. Make it in the process that uses it: its threads do not survive a fork."""
 
     def __init__(self) -> None:
-        self._reports: deque[tuple[PendingMessage, KafkaError | None, int, int]] = deque()
+        self._reports: deque[_Report] = deque()
         self._fatal: KafkaError | None = None
-        self._producer = Producer(producer_settings() | {"error_cb": self._on_error})
+        self._producer = self._make()
+        self._loner: Producer | None = None  # makes batches of one, for messages whose batch was refused
 
     def publish(self, message: PendingMessage) -> None:
         """Queue the message in the client. Its delivery report comes out of `collect`."""
-        payload = message.payload.encode()
-        headers = wire_headers(
-            message_id=message.message_id,
-            message_type=message.message_type,
-            source=message.source,
-            partition_key=message.partition_key,
-            sequence=message.sequence,
-            occurred_at=message.occurred_at,
-            payload_sha256=sha256(payload),
-            traceparent=message.traceparent,
-        )
-        try:
-            self._producer.produce(
-                message.topic,
-                key=message.partition_key.encode(),
-                value=payload,
-                headers=headers,
-                on_delivery=self._reporter(message),
-            )
-        except BufferError:
-            # The client's queue is full. Not published, not lost: the row stays pending.
-            self._reports.append((message, KafkaError(KafkaError._QUEUE_FULL), -1, -1))
-        except KafkaException as error:
-            self._on_error(error.args[0])
-            self._reports.append((message, error.args[0], -1, -1))
+        self._produce(self._producer, message, alone=False)
 
     def collect(self, timeout: float) -> tuple[list[Acknowledged], list[Refused], list[int]]:
         """Wait up to `timeout` seconds for reports: acknowledged, refused, and ids of unknown fate.
@@ -68,39 +59,65 @@ class Publisher:
         """
         # Also sends what was published since, without waiting for the linger time to pass.
         self._producer.flush(timeout)
+        if self._loner:
+            self._loner.flush(timeout)
         if self._fatal:
             raise FatalClientError(str(self._fatal))
         acknowledged: list[Acknowledged] = []
         refused: list[Refused] = []
         unknown: list[int] = []
         for _ in range(len(self._reports)):
-            message, error, partition, offset = self._reports.popleft()
-            outbox_id = message.outbox_id
+            message, error, alone, partition, offset = self._reports.popleft()
             if error is None:
-                acknowledged.append(Acknowledged(outbox_id, partition, offset))
+                acknowledged.append(Acknowledged(message.outbox_id, partition, offset))
+            elif error.code() in _OF_THE_BATCH and not alone:
+                self._publish_alone(message, error)
             elif error.code() in _PERMANENT:
-                refused.append(Refused(outbox_id, error.str()))
+                refused.append(Refused(message.outbox_id, error.str()))
+                _log("refused for good, it is parked", message, error)
             else:
-                unknown.append(outbox_id)
-                log.warning(
-                    "delivery unknown, the row stays pending",
-                    message_id=message.message_id,
-                    traceparent=message.traceparent,
-                    error=error.str(),
-                )
+                unknown.append(message.outbox_id)
+                _log("delivery unknown, the row stays pending", message, error)
         return acknowledged, refused, unknown
 
     def abandon(self) -> None:
         """Forget what is in flight: the rows stay pending, whoever publishes them next."""
-        self._producer.purge()
-        self._producer.close()
+        for producer in (self._producer, self._loner):
+            if producer:
+                producer.purge()
+                producer.close()
 
-    def _reporter(self, published: PendingMessage) -> Callable[[KafkaError | None, Message], None]:
+    def _make(self, **settings: int) -> Producer:
+        return Producer(producer_settings() | {"error_cb": self._on_error} | settings)
+
+    def _publish_alone(self, message: PendingMessage, error: KafkaError) -> None:
+        _log("its batch was refused, publishing it alone", message, error)
+        self._loner = self._loner or self._make(**{"batch.num.messages": 1})
+        self._produce(self._loner, message, alone=True)
+
+    def _produce(self, producer: Producer, message: PendingMessage, *, alone: bool) -> None:
+        payload = message.payload.encode()
+        try:
+            producer.produce(
+                message.topic,
+                key=message.partition_key.encode(),
+                value=payload,
+                headers=_headers(message, payload),
+                on_delivery=self._reporter(message, alone),
+            )
+        except BufferError:
+            # The client's queue is full. Not published, not lost: the row stays pending.
+            self._reports.append(_Report(message, KafkaError(KafkaError._QUEUE_FULL), alone))
+        except KafkaException as error:
+            self._on_error(error.args[0])
+            self._reports.append(_Report(message, error.args[0], alone))
+
+    def _reporter(self, published: PendingMessage, alone: bool) -> Callable[[KafkaError | None, Message], None]:
         reports = self._reports
 
         def on_delivery(error: KafkaError | None, message: Message) -> None:
             # Only append: an exception here would break the client's report queue.
-            reports.append((published, error, message.partition() or 0, message.offset() or 0))
+            reports.append(_Report(published, error, alone, message.partition() or 0, message.offset() or 0))
 
         return on_delivery
 
@@ -108,3 +125,26 @@ class Publisher:
         if error.fatal():
             self._fatal = error
         log.warning("kafka producer", error=error.str(), fatal=error.fatal())
+
+
+def _headers(message: PendingMessage, payload: bytes) -> list[TextHeader]:
+    return wire_headers(
+        message_id=message.message_id,
+        message_type=message.message_type,
+        source=message.source,
+        partition_key=message.partition_key,
+        sequence=message.sequence,
+        occurred_at=message.occurred_at,
+        payload_sha256=sha256(payload),
+        traceparent=message.traceparent,
+    )
+
+
+def _log(what: str, message: PendingMessage, error: KafkaError) -> None:
+    log.warning(
+        what,
+        message_id=message.message_id,
+        trace_id=trace.id_of(message.traceparent),
+        traceparent=message.traceparent,
+        error=error.str(),
+    )

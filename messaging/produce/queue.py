@@ -7,7 +7,7 @@ from typing import NamedTuple
 from django.db import connection
 
 from messaging.errors import ReplayRefused
-from messaging.produce.outbox import SHARDS
+from messaging.produce.shards import shard_of
 
 
 class PendingMessage(NamedTuple):
@@ -118,17 +118,20 @@ def requeue(outbox_ids: Sequence[int]) -> list[int]:
     Answers with those that had a receipt. It goes as the queue's row comes: a message is always in one of the two.
     """
     with connection.cursor() as cursor:
+        cursor.execute("SELECT id, partition_key FROM outbox_message WHERE id = ANY(%s)", [list(outbox_ids)])
+        shards = {outbox_id: shard_of(key) for outbox_id, key in cursor.fetchall()}
         cursor.execute(
             """
             WITH taken_back AS (
-                DELETE FROM outbox_receipt WHERE outbox_id = ANY(%s) RETURNING outbox_id
+                DELETE FROM outbox_receipt WHERE outbox_id = ANY(%(ids)s) RETURNING outbox_id
             )
             INSERT INTO outbox_pending (outbox_id, shard)
-            SELECT m.id, hashtext(m.partition_key) & %s
-            FROM taken_back JOIN outbox_message m ON m.id = taken_back.outbox_id
+            SELECT outbox_id, place.shard
+            FROM taken_back JOIN unnest(%(ids)s::bigint[], %(shards)s::int[]) AS place (outbox_id, shard)
+                 USING (outbox_id)
             RETURNING outbox_id
             """,
-            [list(outbox_ids), SHARDS - 1],
+            {"ids": list(shards), "shards": list(shards.values())},
         )
         return [outbox_id for (outbox_id,) in cursor.fetchall()]
 

@@ -13,6 +13,7 @@ import os
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from uuid import uuid4
 
@@ -24,12 +25,16 @@ from messaging.errors import FatalClientError
 from messaging.produce import lease, queue
 from messaging.produce.publisher import Publisher
 from messaging.produce.queue import PendingMessage
+from messaging.produce.shards import shard_of
 
 Stream = tuple[str, str]
+Flight = tuple[Stream, float]  # a message's stream, and when it was published
 
 log = structlog.get_logger(__name__)
 
-WINDOW = 8000  # messages in flight at the most
+WINDOW = 8000  # messages in flight at the most, but for the late ones
+LATE_SECONDS = 1.0  # after which a report is late: its partition may be dead
+LATE_WINDOW = 500  # late messages of a shard, before the shard is left out until reports come
 PAGE = 4000  # rows read at once
 PAGES = 10  # pages a round looks through for streams that are free
 IDLE_SECONDS = (0.01, 0.1)  # the shortest and the longest wait when there is nothing to do
@@ -46,7 +51,7 @@ class Relay:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._make_publisher = make_publisher
         self._publisher: Publisher | None = None
-        self._flying: dict[int, Stream] = {}  # outbox id -> its stream
+        self._flying: dict[int, Flight] = {}  # by outbox id, the oldest first
         self._retrying: dict[int, tuple[Stream, float]] = {}  # … of unknown fate, and when to try again
 
     def shift(self, *, seconds: float, stop: threading.Event) -> bool:
@@ -77,7 +82,7 @@ class Relay:
     def round(self, *, shards: Sequence[int], wait: float) -> bool:
         """Fetch, publish, settle once. True when anything moved; waits up to `wait` seconds if not."""
         try:
-            published = self._publish(self._fetch(shards)) if len(self._flying) <= WINDOW // 2 else 0
+            published = self._publish(self._fetch(self._open(shards)))
             settled = self._settle(0 if published else wait)
         except FatalClientError as error:
             log.error("the producer is dead, building a new one", error=str(error))
@@ -95,12 +100,28 @@ class Relay:
             if time.monotonic() - renewed_at >= RENEW_SECONDS:
                 shards, renewed_at = lease.hold(self.owner), time.monotonic()
 
+    def _open(self, shards: Sequence[int]) -> list[int]:
+        """The shards to publish from now: none while the window is full.
+
+        What is late takes no room in the window, or a dead partition would end by stopping all the others. Its
+        own shards have room for so many late messages.
+        """
+        in_time = time.monotonic() - LATE_SECONDS
+        late: Counter[int] = Counter()
+        for stream, published_at in self._flying.values():
+            if published_at > in_time:
+                break
+            late[shard_of(stream[1])] += 1
+        if len(self._flying) - late.total() > WINDOW // 2:
+            return []
+        return [shard for shard in shards if late[shard] < LATE_WINDOW]
+
     def _fetch(self, shards: Sequence[int]) -> list[PendingMessage]:
         """The first pending message of each stream that has none on its way."""
         now = time.monotonic()
         self._retrying = {key: value for key, value in self._retrying.items() if value[1] > now}
         hidden = self._flying.keys() | self._retrying.keys()
-        busy = {*self._flying.values(), *(stream for stream, _ in self._retrying.values())}
+        busy = {stream for stream, _ in (*self._flying.values(), *self._retrying.values())}
         free: list[PendingMessage] = []
         after = 0
         # A long queue of one stream must not hide the others: read on past it, a few pages far.
@@ -120,7 +141,7 @@ class Relay:
             self._publisher = self._make_publisher()
         if self._publisher is not None:
             for message in messages:
-                self._flying[message.outbox_id] = message.stream
+                self._flying[message.outbox_id] = message.stream, time.monotonic()
                 self._publisher.publish(message)
         return len(messages)
 
@@ -135,7 +156,7 @@ class Relay:
         for outbox_id in [*(done.outbox_id for done in acknowledged), *(done.outbox_id for done in refused)]:
             self._flying.pop(outbox_id)
         for outbox_id in unknown:
-            self._retrying[outbox_id] = (self._flying.pop(outbox_id), time.monotonic() + RETRY_SECONDS)
+            self._retrying[outbox_id] = self._flying.pop(outbox_id)[0], time.monotonic() + RETRY_SECONDS
         return len(acknowledged) + len(refused)
 
     def _leave(self) -> None:

@@ -15,6 +15,8 @@ log = structlog.get_logger(__name__)
 
 # How long the client itself tries before it reports a message's fate as unknown.
 DELIVERY_TIMEOUT_MS = 120_000
+# Of the messages that travel together, but for the last one.
+BATCH_BYTES = 700_000
 # A consumer that was killed holds its partitions this long. Kafka allows no less than 6 s by default.
 SESSION_TIMEOUT_MS = 6_000
 
@@ -47,6 +49,9 @@ def producer_settings() -> dict[str, Any]:
         # While a round is handed over, its messages gather; the flush that follows waits for no more.
         "linger.ms": 5,
         "batch.num.messages": 10_000,
+        # Default 1000000, which the last message may exceed. A topic refuses a batch above its max.message.bytes
+        # as a whole: this size and the largest message (envelope.MAX_PAYLOAD_BYTES) are below it together.
+        "batch.size": BATCH_BYTES,
         # Default consistent_random (CRC32). This is what Kafka's own tools and Java clients use.
         "partitioner": "murmur2_random",
     }

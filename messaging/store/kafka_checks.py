@@ -45,13 +45,13 @@ def examine_cluster(admin: AdminClient, topics: Sequence[Topic]) -> list[Finding
                 )
             )
             continue
-        findings += _topic_replicas(topic.name, metadata.topics[topic.name])
+        findings += _topic_replicas(topic.name, metadata.topics[topic.name], settings[topic.name])
         findings += _topic_partitions(topic, metadata.topics[topic.name])
         findings += _topic_configuration(topic.name, settings[topic.name], settings_of(topic))
         findings += _inbox_retention(topic.name, settings[topic.name])
     if OFFSETS_TOPIC in metadata.topics:
         live = _topic_settings(admin, [OFFSETS_TOPIC])[OFFSETS_TOPIC]
-        findings += _topic_replicas(OFFSETS_TOPIC, metadata.topics[OFFSETS_TOPIC])
+        findings += _topic_replicas(OFFSETS_TOPIC, metadata.topics[OFFSETS_TOPIC], live)
         findings += _topic_configuration(OFFSETS_TOPIC, live, _OFFSETS_WANTED)
     return findings
 
@@ -69,7 +69,12 @@ def _broker_settings(admin: AdminClient, brokers: Sequence[int]) -> tuple[dict[s
 
 
 def _topic_settings(admin: AdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
-    return _describe(admin, [ConfigResource(ResourceType.TOPIC, name) for name in names], seconds=15)
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
+    try:
+        return _describe(admin, resources, seconds=5)
+    except KafkaException:
+        # For its first seconds a broker that died is asked as if it lived; by now another one is.
+        return _describe(admin, resources, seconds=15)
 
 
 def _describe(admin: AdminClient, resources: list[ConfigResource], *, seconds: float) -> dict[str, dict[str, str]]:
@@ -120,7 +125,7 @@ def _cluster_settings(brokers: dict[str, dict[str, str]]) -> Iterator[Finding]:
                 yield Finding(id_, f"broker {broker}", f"{name} = {live[name]}", risk, mend)
 
 
-def _topic_replicas(name: str, topic: Any) -> Iterator[Finding]:
+def _topic_replicas(name: str, topic: Any, live: dict[str, str]) -> Iterator[Finding]:
     replicas = min(len(partition.replicas) for partition in topic.partitions.values())
     if replicas < REPLICATION_FACTOR:
         yield Finding(
@@ -130,16 +135,33 @@ def _topic_replicas(name: str, topic: Any) -> Iterator[Finding]:
             "the loss of a disk loses acknowledged messages",
             f"kafka-reassign-partitions.sh with {REPLICATION_FACTOR} replicas for each partition of {name}",
         )
-    short = [p.id for p in topic.partitions.values() if len(p.isrs) < len(p.replicas)]
-    if short:
-        yield Finding(
-            "K-ISR",
-            name,
-            f"partitions {short} have replicas that are out of sync",
-            "until they have caught up, one more failure stops writing",
-            "start the brokers that are down; it mends itself",
-            Severity.DEGRADED,
-        )
+    states: dict[str, list[int]] = {}
+    for partition in topic.partitions.values():
+        states.setdefault(_state_now(partition, int(live["min.insync.replicas"])), []).append(partition.id)
+    for id_, (found, risk) in _STATES_NOW.items():
+        if id_ in states:
+            mend = "start the brokers that are down; it mends itself"
+            yield Finding(id_, name, f"partitions {sorted(states[id_])} {found}", risk, mend, Severity.DEGRADED)
+
+
+# The worst first. None loses a message: it waits in the outbox or in the log.
+_STATES_NOW = {
+    "K-LEADERLESS": ("have no leader", "nothing is written to them and nothing is read, until a leader is back"),
+    "K-MIN-ISR-NOW": (
+        "have fewer replicas in sync than min.insync.replicas",
+        "nothing is acknowledged: what is written waits in the outbox",
+    ),
+    "K-ISR": ("have replicas that are out of sync", "until they have caught up, one more failure stops writing"),
+}
+
+
+def _state_now(partition: Any, min_insync: int) -> str:
+    """A partition's finding, or "whole"."""
+    if partition.leader < 0:
+        return "K-LEADERLESS"
+    if len(partition.isrs) < min_insync:
+        return "K-MIN-ISR-NOW"
+    return "K-ISR" if len(partition.isrs) < len(partition.replicas) else "whole"
 
 
 def _topic_partitions(declared: Topic, topic: Any) -> Iterator[Finding]:
@@ -158,6 +180,7 @@ _TOPIC_FINDINGS = {
     "unclean.leader.election.enable": ("K-UNCLEAN", "a replica without the last messages may become leader"),
     "cleanup.policy": ("K-CLEANUP", "compaction removes older messages of a key before they were read"),
     "retention.ms": ("K-RETENTION", "messages are removed before a stopped consumer has read them"),
+    "max.message.bytes": ("K-MAX-BYTES", "batches and messages that the relay may publish are refused"),
     "message.timestamp.type": ("K-TIMESTAMP", "a producer's wrong clock removes a segment at once"),
 }
 
@@ -198,6 +221,6 @@ def _at_least(name: str, live: str, wanted: str) -> bool:
     """Whether a live topic setting is as safe as the wanted one."""
     if name == "retention.ms":
         return int(live) == -1 or int(live) >= int(wanted)
-    if name == "min.insync.replicas":
+    if name in ("min.insync.replicas", "max.message.bytes"):
         return int(live) >= int(wanted)
     return live == wanted

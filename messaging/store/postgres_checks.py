@@ -1,8 +1,13 @@
 """PostgreSQL's durability: a committed order must survive the crash of its machine."""
 
+import time
+
 from django.db import connection
 
-from messaging.store.findings import Finding
+from messaging.store.findings import Finding, Severity
+
+# Celery drops a tick that is older than 5 s by the clock of the worker's machine.
+SKEW_SECONDS = 2.0
 
 
 def examine_database() -> list[Finding]:
@@ -43,4 +48,28 @@ def examine_database() -> list[Finding]:
         )
         for table in unlogged
     ]
-    return findings
+    return findings + _clock()
+
+
+def _clock() -> list[Finding]:
+    """Whether this machine's clock agrees with the database's. Time on the way is not held against it."""
+    asked_at = time.time()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8")
+        database: float = cursor.fetchone()[0]
+    answered_at = time.time()
+    skew = max(asked_at - database, database - answered_at, 0.0)
+    if skew <= SKEW_SECONDS:
+        return []
+    ahead = "ahead of" if asked_at > database else "behind"
+    return [
+        Finding(
+            "P-CLOCK",
+            "this machine",
+            f"its clock is {skew:.1f} s {ahead} the database's",
+            "no message is lost by it: leases and times go by the database's clock. But Celery drops ticks as too old, "
+            "so that the relay waits, and log lines of several machines do not fit together",
+            "timedatectl set-ntp true (on both machines)",
+            Severity.DEGRADED,
+        )
+    ]

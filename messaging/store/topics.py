@@ -14,6 +14,7 @@ log = structlog.get_logger(__name__)
 
 REPLICATION_FACTOR = 3
 MIN_INSYNC_REPLICAS = 2
+MAX_BATCH_BYTES = 1_048_588  # Kafka's default; the producer's BATCH_BYTES and one more message fit into it
 DAY_MS = 24 * 60 * 60 * 1000
 
 
@@ -26,6 +27,8 @@ def settings_of(topic: Topic) -> dict[str, str]:
         "retention.ms": str(topic.retention_days * DAY_MS),
         # By the broker's clock: a producer's wrong clock could expire a segment at once, or never.
         "message.timestamp.type": "LogAppendTime",
+        # Of a whole batch, not of a message.
+        "max.message.bytes": str(MAX_BATCH_BYTES),
     }
 
 

@@ -16,7 +16,7 @@ from devservices import Stack
 from faults.load import SKUS, Client, Seen
 from faults.shop import Shop
 from messaging.models import RelayShard
-from messaging.produce.outbox import SHARDS
+from messaging.produce.shards import SHARDS
 from orders.models import ApiClient
 from tests.factories import StockItemFactory
 from tests.flow_tools import skip_what_the_log_holds

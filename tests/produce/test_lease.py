@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 
 from messaging.produce import lease
-from messaging.produce.outbox import SHARDS
+from messaging.produce.shards import SHARDS
 
 pytestmark = pytest.mark.usefixtures("committed_db")
 

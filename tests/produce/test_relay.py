@@ -1,8 +1,13 @@
 """Moving messages to Kafka: nothing leaves the queue without the brokers' acknowledgement."""
 
+import itertools
 import threading
+import uuid
+from collections.abc import Iterable, Iterator
 
 import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 from django.db import connection, connections, transaction
 from django.test import override_settings
 
@@ -10,10 +15,14 @@ from messaging.envelope import sha256
 from messaging.errors import FatalClientError, ReplayRefused
 from messaging.models import OutboxMessage, OutboxPending, OutboxReceipt
 from messaging.produce import outbox, queue
+from messaging.produce import relay as relay_module
 from messaging.produce.publisher import Publisher
 from messaging.produce.queue import Acknowledged, PendingMessage, Refused
 from messaging.produce.relay import Relay
+from messaging.produce.shards import SHARDS, shard_of
 from messaging.prove.kafka_log import LogReader
+from messaging.registry import Topic
+from messaging.store.topics import missing, settings_of
 from tests.factories import place
 from tests.flow_tools import Flow, wait_until
 from tests.produce.test_outbox import Note
@@ -22,6 +31,25 @@ from tests.produce.test_outbox import Note
 def append_notes(key: str, sequences: range) -> None:
     with transaction.atomic():
         outbox.append_all([outbox.Draft(Note(text=f"{key}{n}"), key, n) for n in sequences])
+
+
+PARTITIONS = 6  # of orders.events
+
+
+def partition_of(key: str) -> int:
+    return shard_of(key) % PARTITIONS
+
+
+def keys_of(partition: int, *, count: int) -> list[str]:
+    """Keys whose messages go to this partition of orders.events."""
+    numbered = (f"key-{n}" for n in itertools.count())
+    return list(itertools.islice((key for key in numbered if partition_of(key) == partition), count))
+
+
+def append_streams(keys: Iterable[str]) -> None:
+    """The first message of each stream."""
+    with transaction.atomic():
+        outbox.append_all([outbox.Draft(Note(text=key), key, 1) for key in keys])
 
 
 def wire_order(key: str) -> list[int]:
@@ -52,7 +80,7 @@ class TestARound:
         relay = Relay()
 
         for _ in range(3):
-            relay.round(shards=list(range(outbox.SHARDS)), wait=0.1)
+            relay.round(shards=list(range(SHARDS)), wait=0.1)
         relay.shift(seconds=0, stop=stop)
 
         pending = OutboxPending.objects.get()
@@ -110,7 +138,7 @@ class TestARound:
 
         relay = Relay(make_publisher=Silent)
         for _ in range(3):
-            relay.round(shards=list(range(outbox.SHARDS)), wait=0)
+            relay.round(shards=list(range(SHARDS)), wait=0)
 
         assert sorted(published) == [("a", 1), ("b", 1)]
 
@@ -118,7 +146,7 @@ class TestARound:
         append_notes("long", range(1, 2501))
         append_notes("short", range(1, 2))
 
-        flow.relay.round(shards=list(range(outbox.SHARDS)), wait=0)
+        flow.relay.round(shards=list(range(SHARDS)), wait=0)
         wait_until(
             lambda: flow.relay.round(shards=[], wait=0.1) or wire_order("short"), what="the short stream was published"
         )
@@ -158,6 +186,39 @@ class TestAMessageThatKafkaRefuses:
 
         with pytest.raises(ReplayRefused):
             queue.unpark(refused.pk)
+
+
+class TestABatchThatKafkaRefuses:
+    """A topic's max.message.bytes is of the batch: most of its messages are innocent."""
+
+    @pytest.fixture
+    def narrow(self, kafka: AdminClient) -> Iterator[Topic]:
+        topic = Topic(f"narrow-{uuid.uuid4().hex[:8]}", partitions=1)
+        config = settings_of(topic) | {"max.message.bytes": "20000"}
+        for future in kafka.create_topics([NewTopic(topic.name, 1, 3, config=config)]).values():
+            future.result(30)
+        wait_until(lambda: not any(missing(kafka, [topic]) for _ in range(6)), what="every broker knows the topic")
+        yield topic
+        for future in kafka.delete_topics([topic.name]).values():
+            future.result(30)
+
+    def test_parks_the_one_that_is_too_large_and_no_other(self, flow: Flow, narrow: Topic) -> None:
+        append_streams(f"key-{n}" for n in range(50))
+        OutboxMessage.objects.update(topic=narrow.name, payload=f'{{"text":"{"x" * 1000}"}}')
+        OutboxMessage.objects.filter(partition_key="key-25").update(payload=f'{{"text":"{"x" * 30_000}"}}')
+
+        wait_until(
+            lambda: (
+                flow.relay.shift(seconds=0.3, stop=threading.Event())
+                and not OutboxPending.objects.filter(parked_at=None).exists()
+            ),
+            what="all were acknowledged or parked",
+        )
+
+        parked = OutboxPending.objects.get()
+        assert parked.message.partition_key == "key-25"
+        assert (parked.attempts, "too large" in parked.last_error.lower()) == (1, True)
+        assert OutboxReceipt.objects.count() == 49
 
 
 class TestARelay:
@@ -207,7 +268,7 @@ class TestARelay:
     def test_is_harmless_beside_another_that_lost_its_lease(self, flow: Flow) -> None:
         append_notes("a", range(1, 51))
         paused = Relay()
-        paused.round(shards=list(range(outbox.SHARDS)), wait=0)
+        paused.round(shards=list(range(SHARDS)), wait=0)
 
         flow.relay_all()
         wait_until(lambda: not paused.round(shards=[], wait=0.1), what="the paused relay got its report")
@@ -218,7 +279,7 @@ class TestARelay:
     def test_keeps_no_transaction_open_while_it_waits_for_kafka(self, flow: Flow) -> None:
         append_notes("a", range(1, 2))
 
-        flow.relay.round(shards=list(range(outbox.SHARDS)), wait=0)
+        flow.relay.round(shards=list(range(SHARDS)), wait=0)
 
         assert not connection.in_atomic_block
 
@@ -252,12 +313,70 @@ class TestAReportThatIsLate:
         assert wire_order("a") == []
 
 
+class TestADeadPartition:
+    DEAD, ALIVE = 0, 1
+
+    @pytest.fixture
+    def small_windows(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """So that a few messages fill them."""
+        monkeypatch.setattr(relay_module, "WINDOW", 20)
+        monkeypatch.setattr(relay_module, "PAGE", 10)
+        monkeypatch.setattr(relay_module, "LATE_SECONDS", 0.2)
+        monkeypatch.setattr(relay_module, "LATE_WINDOW", 15)
+
+    def test_fills_its_own_shards_only_and_all_other_streams_flow(self, flow: Flow, small_windows: None) -> None:
+        published: list[str] = []
+
+        class OnePartitionIsDead(Publisher):
+            """Publishes for real, but what goes to the dead partition: no report comes from there."""
+
+            def publish(self, message: PendingMessage) -> None:
+                published.append(message.partition_key)
+                if partition_of(message.partition_key) != TestADeadPartition.DEAD:
+                    super().publish(message)
+
+        # The dead one's messages come first, and are many times what both windows hold.
+        append_streams(keys_of(self.DEAD, count=200))
+        alive = keys_of(self.ALIVE, count=60)
+        append_streams(alive)
+        relay = Relay(make_publisher=OnePartitionIsDead)
+
+        def all_alive_flowed() -> bool:
+            relay.round(shards=list(range(SHARDS)), wait=0.02)
+            return OutboxReceipt.objects.filter(message__partition_key__in=alive).count() == len(alive)
+
+        wait_until(all_alive_flowed, what="the streams of the other partition flowed", seconds=10)
+
+        assert len(published) < 200
+
+    def test_is_known_by_its_shard(self, flow: Flow) -> None:
+        keys = [uuid.uuid4().hex[: n % 33 or 1] + "é€"[: n % 3] for n in range(200)]
+        append_streams(dict.fromkeys(keys))
+
+        flow.relay_all()
+
+        for receipt in OutboxReceipt.objects.select_related("message"):
+            assert receipt.partition == shard_of(receipt.message.partition_key) % PARTITIONS
+
+
+class TestAMessageThatIsPutBack:
+    def test_waits_in_the_shard_that_it_was_in(self, flow: Flow) -> None:
+        append_streams(f"key-{n}" for n in range(50))
+        shards = dict(OutboxPending.objects.values_list("pk", "shard"))
+        assert len(set(shards.values())) > 1
+        flow.relay_all()
+
+        assert sorted(queue.requeue(list(shards))) == sorted(shards)
+
+        assert dict(OutboxPending.objects.values_list("pk", "shard")) == shards
+
+
 class TestTheBacklog:
     def test_grows_while_kafka_is_away_and_drains_after(self, flow: Flow) -> None:
         for _ in range(5):
             place()
         with override_settings(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1"):
-            Relay().round(shards=list(range(outbox.SHARDS)), wait=0.1)
+            Relay().round(shards=list(range(SHARDS)), wait=0.1)
         assert queue.backlog() == 5
 
         flow.relay_all()

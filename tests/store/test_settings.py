@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 
 from messaging import checks
-from messaging.registry import Subscription
+from messaging.envelope import MAX_PAYLOAD_BYTES
+from messaging.registry import Subscription, Topic
 from messaging.store.kafka import consumer_settings, producer_settings
+from messaging.store.topics import settings_of
 
 
 class TestTheProducer:
@@ -17,6 +19,12 @@ class TestTheProducer:
         assert settings["enable.idempotence"] is True
         assert settings["retries"] == 2_147_483_647
         assert settings["max.in.flight.requests.per.connection"] <= 5
+
+    def test_makes_no_batch_that_its_last_message_could_push_above_the_topic_s_limit(self) -> None:
+        headers_and_framing = 10_000
+        limit = int(settings_of(Topic("any"))["max.message.bytes"])
+
+        assert producer_settings()["batch.size"] + MAX_PAYLOAD_BYTES + headers_and_framing <= limit
 
     def test_puts_a_key_where_kafka_s_own_clients_put_it(self) -> None:
         assert producer_settings()["partitioner"] == "murmur2_random"

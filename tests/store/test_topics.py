@@ -77,6 +77,11 @@ class TestEnsureTopics:
 
 
 class TestTheDoctor:
+    def test_lets_a_topic_be_that_takes_larger_batches(self, kafka: AdminClient, scratch: Topic) -> None:
+        make(kafka, scratch, max_message_bytes="2000000")
+
+        assert examine_cluster(kafka, [scratch]) == []
+
     def test_finds_nothing_on_the_declared_topics(self, kafka: AdminClient, committed_db: None) -> None:
         assert examine(kafka, topics()) == []
 
@@ -93,6 +98,7 @@ class TestTheDoctor:
             ("cleanup_policy", "compact", "K-CLEANUP"),
             ("retention_ms", "1000", "K-RETENTION"),
             ("message_timestamp_type", "CreateTime", "K-TIMESTAMP"),
+            ("max_message_bytes", "1000000", "K-MAX-BYTES"),
         ],
     )
     def test_finds_a_topic_with_an_unsafe_setting(
