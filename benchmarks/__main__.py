@@ -12,7 +12,7 @@ import django
 from demo import system
 from devservices import Stack
 
-NAMES = ("place_order", "relay", "consumer", "latency")
+NAMES = ("place_order", "relay", "consumer", "latency", "audit")
 
 
 def main() -> int:
@@ -22,12 +22,12 @@ def main() -> int:
     os.environ.setdefault("LOG_LEVEL", "ERROR")
     django.setup()
 
-    from benchmarks import consumer, latency, place_order, relay
+    from benchmarks import audit, consumer, latency, place_order, relay
     from benchmarks.result import table
     from demo.prepare import prepare
 
     prepare(token=os.environ["API_TOKEN"], admin_password=None)
-    modules = {"place_order": place_order, "relay": relay, "consumer": consumer, "latency": latency}
+    modules = {"place_order": place_order, "relay": relay, "consumer": consumer, "latency": latency, "audit": audit}
     rows = []
     for name in arguments.names or NAMES:
         print(f"bench: {name} …", file=sys.stderr, flush=True)

@@ -79,7 +79,7 @@ class Nemesis:
             self._armed.setdefault(planned.role, []).append(fault)
             self._shop.arm(planned.role, self._armed[planned.role])
         try:
-            deadline = time.monotonic() + planned.hold + 3
+            deadline = time.monotonic() + planned.hold + 15
             while not hit.exists():
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"no process passed {planned.role} {fault}")
