@@ -9,6 +9,12 @@ from celery import Celery, signals
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+# A tick that waited longer than this is dropped, so that an outage of the workers leaves no endless pile. Beat's clock
+# sets the time and the worker's judges it, so it must be longer than the two can differ: with 5 s and a beat an hour
+# behind, every tick has expired before it comes, and no relay ever runs. Ticks are taken at once all the same, where a
+# second thread is free while the first one works the shift: they find the shards taken and end.
+TICK_SECONDS = 2 * 60 * 60.0
+
 app = Celery("zero-loss")
 app.conf.update(
     accept_content=["json"],
@@ -32,18 +38,17 @@ app.conf.update(
     },
     worker_cancel_long_running_tasks_on_connection_loss=False,
     beat_schedule={
-        # A tick that waited longer than this has been overtaken by a younger one.
-        "relay": {"task": "messaging.tasks.relay", "schedule": 1.0, "options": {"expires": 5.0}},
+        "relay": {"task": "messaging.tasks.relay", "schedule": 1.0, "options": {"expires": TICK_SECONDS}},
         # What Kafka lost is noticed and put back within this time. Its cost does not grow with the history.
-        "audit": {"task": "messaging.tasks.audit", "schedule": 15.0, "options": {"expires": 15.0}},
+        "audit": {"task": "messaging.tasks.audit", "schedule": 15.0, "options": {"expires": TICK_SECONDS}},
         # Reads all history: for what the other takes on trust because it was confirmed before.
         "audit everything": {
             "task": "messaging.tasks.audit",
             "schedule": 3600.0,
             "kwargs": {"everything": True},
-            "options": {"expires": 600.0},
+            "options": {"expires": TICK_SECONDS},
         },
-        "prune": {"task": "messaging.tasks.prune", "schedule": 3600.0, "options": {"expires": 600.0}},
+        "prune": {"task": "messaging.tasks.prune", "schedule": 3600.0, "options": {"expires": TICK_SECONDS}},
     },
 )
 app.config_from_object("django.conf:settings", namespace="CELERY")

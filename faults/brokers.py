@@ -14,7 +14,9 @@ PARTITIONS = 6
 def some_leader(system: System) -> tuple[str, str]:
     """The role of the broker that leads a partition chosen at random, and the reason in words."""
     partition = system.random.randrange(PARTITIONS)
-    return system.leader(TOPIC, partition), f"the leader of {TOPIC}[{partition}]"
+    if leader := system.leader(TOPIC, partition):
+        return leader, f"the leader of {TOPIC}[{partition}]"
+    return system.random.choice(BROKERS), f"any broker, for {TOPIC}[{partition}] has no leader"
 
 
 def active_controller(system: System) -> str:

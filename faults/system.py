@@ -36,18 +36,22 @@ class System:
     random: Random = field(default_factory=Random)
     _hurt: dict[str, list[str]] = field(default_factory=dict)
 
-    def admin(self) -> AdminClient:
-        """A client of the brokers' own ports, past any proxy."""
-        ports = [self.process(role).port for role in BROKERS]
-        return AdminClient({"bootstrap.servers": ",".join(f"127.0.0.1:{port}" for port in ports), "log_level": 0})
+    def brokers(self) -> str:
+        """The brokers' own addresses, past any proxy, in Kafka's notation."""
+        return ",".join(f"127.0.0.1:{self.process(role).port}" for role in BROKERS)
 
-    def leader(self, topic: str, partition: int) -> str:
-        """The role of the broker that leads the partition; any broker's while nobody can tell."""
+    def admin(self) -> AdminClient:
+        """A client of the brokers' own addresses."""
+        return AdminClient({"bootstrap.servers": self.brokers(), "log_level": 0})
+
+    def leader(self, topic: str, partition: int) -> str | None:
+        """The role of the broker that leads the partition. None while nobody does, or nobody can tell."""
         try:
             partitions = self.admin().list_topics(topic, timeout=5).topics[topic].partitions
-            return BROKERS[partitions[partition].leader - 1] if partition in partitions else BROKERS[0]
         except KafkaException:
-            return self.random.choice(BROKERS)
+            return None
+        leader = partitions[partition].leader if partition in partitions else -1
+        return BROKERS[leader - 1] if leader > 0 else None
 
     def process(self, role: str) -> Process:
         """The process of a role as it is now. Raises FaultRefused when nothing of that role was ever started."""

@@ -63,3 +63,9 @@ def client(shop: Shop) -> Iterator[Client]:
     one = Client(shop.env["API_URL"], shop.env["API_TOKEN"], Seen(), patience=60)
     yield one
     one.close()
+
+
+@pytest.fixture(scope="module")
+def servers(stack: Stack, kafka: AdminClient, committed_rows: None) -> Stack:
+    """The servers of `make test` with the declared topics and a database: for a `Scene` of the module's own."""
+    return stack

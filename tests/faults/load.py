@@ -1,0 +1,83 @@
+"""Clients that place and cancel orders while servers fail, and repeat what was not answered."""
+
+import json
+import random
+import threading
+import time
+from uuid import UUID, uuid4
+
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from orders.errors import NotCancellable
+from orders.models import ApiClient
+from orders.services import cancel_order
+from tests.factories import ApiClientFactory, LineFactory, place
+
+PLENTY, SCARCE = "SKU-PLENTY", "SKU-SCARCE"
+PER_SECOND = 40
+_CANCELLED = 0.1
+_SHORT = 0.1
+
+
+class Load:
+    """A thread that places orders at a steady rate between `with` and its end; `accepted` are their ids.
+
+    One in ten is cancelled, one in ten wants what there is little of.
+    """
+
+    def __init__(self) -> None:
+        self.accepted: list[UUID] = []
+        self.repeated = 0
+        self._client = ApiClientFactory()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="load")
+
+    def __enter__(self) -> "Load":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(1 / PER_SECOND):
+            order_id = self._place(uuid4().hex, SCARCE if random.random() < _SHORT else PLENTY)
+            if order_id is None:
+                continue
+            self.accepted.append(order_id)
+            if random.random() < _CANCELLED:
+                self._cancel(order_id)
+        connection.close()
+
+    def _place(self, key: str, sku: str) -> UUID | None:
+        """The order's id; None when the test ends before the database has answered."""
+        while True:
+            try:
+                answer = place(LineFactory(sku=sku), client=self._client, key=key).answer
+            except DatabaseError:
+                # Committed or not: only the same key again can tell.
+                self._wait_for_the_database()
+                if self._stop.is_set():
+                    return None
+                continue
+            return UUID(json.loads(answer)["id"])
+
+    def _cancel(self, order_id: UUID) -> None:
+        try:
+            cancel_order(client_id=self._client.pk, order_id=order_id)
+        except NotCancellable:
+            return
+        except DatabaseError:
+            self._wait_for_the_database()
+
+    def _wait_for_the_database(self) -> None:
+        self.repeated += 1
+        connection.close()
+        time.sleep(0.1)
+
+    @property
+    def client(self) -> ApiClient:
+        """Whose orders these are."""
+        return self._client

@@ -1,0 +1,63 @@
+"""The proof after a fault: all is final within a bound, nothing lost, nothing twice, no dead letter."""
+
+import time
+from collections.abc import Callable, Collection
+from uuid import UUID
+
+from confluent_kafka import KafkaException
+from django.db import Error as DatabaseError
+from django.db import connection
+
+from messaging.models import DeadLetter, OutboxPending
+from messaging.prove.audit import Report, audit
+from orders.models import Order
+from tests.flow_tools import wait_until
+
+DRAIN_SECONDS = 60.0
+
+
+def assert_nothing_lost(accepted: Collection[UUID] = (), *, within: float = DRAIN_SECONDS) -> Report:
+    """Wait until all is drained; then no order, message or stock may be lost, doubled, stuck or set aside."""
+    last: list[Report] = []
+
+    def drained() -> bool:
+        last[:] = [audit()]
+        return not (last[0].pending or last[0].stuck)
+
+    try:
+        wait_until(patiently(drained), what="everything is final", seconds=within)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {last[0].as_json() if last else 'the audit found no answer'}") from None
+    report = audit(deep=True)
+    assert report.as_json()["ids"] == {"lost": [], "extra": [], "stuck": [], "stock_mismatches": []}
+    assert report.written == report.acknowledged == report.in_log
+    assert report.parked == 0
+    assert_no_dead_letter()
+    missing = set(accepted) - set(Order.objects.filter(pk__in=accepted).values_list("pk", flat=True))
+    assert not missing, f"accepted, and not in the database: {missing}"
+    return report
+
+
+def assert_no_dead_letter() -> None:
+    """An infrastructure fault is no message's fault."""
+    assert list(DeadLetter.objects.values_list("reason", "detail")) == []
+
+
+def assert_no_attempt_spent() -> None:
+    """Whatever waits for Kafka waits without blame: it is neither parked nor nearer to it."""
+    blamed = OutboxPending.objects.exclude(attempts=0, last_error="", parked_at=None)
+    assert list(blamed.values("pk", "attempts", "last_error")) == []
+
+
+def patiently(condition: Callable[[], object]) -> Callable[[], bool]:
+    """The condition, which does not hold while a server has no answer to it."""
+
+    def asked() -> bool:
+        try:
+            return bool(condition())
+        except (DatabaseError, KafkaException):
+            connection.close()
+            time.sleep(0.2)
+            return False
+
+    return asked

@@ -1,0 +1,127 @@
+"""The product's processes on the test's servers, as programs of the stack: what the faults of `faults/` hurt."""
+
+import os
+import random
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from signal import SIGTERM
+
+from django.core.management import call_command
+
+from devservices import BROKERS, Program, Stack
+from faults.fault import hold
+from faults.proxy import Proxy
+from faults.servers import FAULTS, heal_all
+from faults.system import System
+from messaging.models import OutboxReceipt, RelayShard
+from messaging.produce.outbox import SHARDS
+from orders.models import Order
+from tests.factories import LineFactory, StockItemFactory, place
+from tests.faults.load import PLENTY, SCARCE
+from tests.faults.proof import patiently
+from tests.flow_tools import skip_what_the_log_holds, wait_until
+from tests.process_tools import ROOT, environment
+
+# How long a fault lasts that may last any time: `FAULT_SECONDS=60 make test ARGS=tests/faults` for the long versions.
+FAULT_SECONDS = float(os.environ.get("FAULT_SECONDS", "2"))
+CELERY = (sys.executable, "-m", "celery", "-A", "config")
+COMMANDS: dict[str, Sequence[str]] = {
+    "relay": (sys.executable, "manage.py", "relay"),
+    "consume-inventory": (sys.executable, "manage.py", "consume", "inventory"),
+    "consume-orders": (sys.executable, "manage.py", "consume", "orders"),
+    "worker": (*CELERY, "worker", "--pool=threads", "--concurrency=2"),
+    "beat": (*CELERY, "beat", "--pidfile=", "--schedule", "beat-schedule"),
+    "web": (sys.executable, "-m", "gunicorn", "config.wsgi"),
+}
+FLOW = ("relay", "consume-inventory", "consume-orders")
+
+
+class Scene:
+    """Processes of the product with these roles, ready to be hurt. Use it as a context manager.
+
+    `env` is added to every process's environment, `env_of` to one role's.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        roles: Sequence[str] = FLOW,
+        *,
+        env: Mapping[str, str] | None = None,
+        env_of: Mapping[str, Mapping[str, str]] | None = None,
+        proxies: Mapping[str, Proxy] | None = None,
+    ) -> None:
+        own = {name: environment()[name] for name in ("DATABASE_URL", "DJANGO_SETTINGS_MODULE", "SECRET_KEY")}
+        programs = [
+            Program(
+                role,
+                self._command(role, stack),
+                env={**own, **(env or {}), "ROLE": role, **(env_of or {}).get(role, {})},
+                cwd=ROOT,
+            )
+            for role in roles
+        ]
+        # pytest-randomly's seed makes the same choices again.
+        self.system = System(stack, own["DATABASE_URL"], programs, proxies or {}, random.Random(random.random()))
+
+    def __enter__(self) -> "Scene":
+        wait_until(patiently(self.all_in_sync), what="all replicas are in sync")
+        skip_what_the_log_holds()
+        RelayShard.objects.bulk_create([RelayShard(shard=n) for n in range(SHARDS)], ignore_conflicts=True)
+        StockItemFactory(sku=PLENTY, initial=1_000_000)
+        StockItemFactory(sku=SCARCE, initial=20)
+        self.system.stack.add(self.system.programs)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        heal_all(self.system)
+        stack = self.system.stack
+        # In the orderly way: members that vanish would hold their group for the next test.
+        running = [process.role for process in stack.processes() if process.role.startswith(tuple(COMMANDS))]
+        with ThreadPoolExecutor(len(COMMANDS)) as pool:
+            list(pool.map(lambda role: stack.stop(role, SIGTERM), running))
+        call_command("flush", verbosity=0, interactive=False)
+
+    def wait_until_it_flows(self) -> None:
+        """Wait until an order has gone all the way and back, and every broker is in sync again."""
+        wait_until(patiently(self.all_in_sync), what="all replicas are in sync")
+        place(LineFactory(sku=PLENTY))
+        wait_until(patiently(self._all_final), what="an order is confirmed")
+
+    @contextmanager
+    def hurt(self, fault: str) -> Iterator[str]:
+        """Inject the fault of this name, and heal it at the end. Gives the line that says what was done."""
+        try:
+            yield self.inject(fault)
+        finally:
+            FAULTS[fault].heal(self.system)
+
+    def hold(self, fault: str, *, seconds: float = FAULT_SECONDS) -> list[str]:
+        """Inject it, hold it for some seconds and heal it. Answers with the lines that say what was done."""
+        told: list[str] = []
+        hold(FAULTS[fault], self.system, seconds=seconds, tell=told.append)
+        return told
+
+    def inject(self, fault: str) -> str:
+        """Inject the fault of this name, once. Answers with the line that says what was done."""
+        return FAULTS[fault].inject(self.system)
+
+    def receipts(self) -> int:
+        """How many messages the brokers have acknowledged."""
+        return OutboxReceipt.objects.count()
+
+    def all_in_sync(self) -> bool:
+        """Whether every replica of every partition has everything. Raises KafkaException."""
+        topics = self.system.admin().list_topics(timeout=5).topics.values()
+        return all(len(part.isrs) == len(BROKERS) for topic in topics for part in topic.partitions.values())
+
+    @staticmethod
+    def _all_final() -> bool:
+        return not Order.objects.filter(status=Order.Status.PENDING).exists()
+
+    @staticmethod
+    def _command(role: str, stack: Stack) -> Sequence[str]:
+        schedule = str(stack.folder / "beat-schedule")
+        return [schedule if part == "beat-schedule" else part for part in COMMANDS[role]]

@@ -1,0 +1,94 @@
+"""A process whose clock is an hour off: only the database's clock counts, so nothing is lost, late or dated wrongly."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+import pytest
+from django.apps import apps
+from django.db import connection, models
+
+from devservices import Stack
+from messaging.models import RelayShard
+from messaging.produce.lease import LEASE_SECONDS
+from tests.faults.load import Load
+from tests.faults.proof import assert_nothing_lost
+from tests.faults.scene import Scene
+from tests.flow_tools import wait_until
+
+HOUR = 3600
+WRONG_CLOCK = "tests.faults.wrong_clock"
+
+
+def wrong(seconds: int) -> dict[str, str]:
+    """The environment of a process whose clock is wrong by so much."""
+    return {"DJANGO_SETTINGS_MODULE": WRONG_CLOCK, "CLOCK_OFFSET_SECONDS": str(seconds)}
+
+
+def database_now() -> datetime:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (now,) = cursor.fetchone()
+    return now
+
+
+def dated_outside(begin: datetime, end: datetime) -> list[str]:
+    """Every time in the tables of messaging, orders and inventory that is not between these two."""
+    found = []
+    for label in ("messaging", "orders", "inventory"):
+        for model in apps.get_app_config(label).get_models():
+            for field in model._meta.get_fields():
+                if isinstance(field, models.DateTimeField):
+                    inside = {f"{field.name}__range": (begin, end)}
+                    rows = model._default_manager.exclude(**{field.name: None}).exclude(**inside)
+                    found += [
+                        f"{model.__name__}.{field.name}: {value}" for value in rows.values_list(field.name, flat=True)
+                    ]
+    return found
+
+
+@pytest.fixture(scope="class")
+def flow_off(servers: Stack) -> Iterator[Scene]:
+    # The orders' consumer has the right clock: no two of the three agree.
+    with Scene(servers, env_of={"relay": wrong(HOUR), "consume-inventory": wrong(-HOUR)}) as scene:
+        yield scene
+
+
+@pytest.fixture(scope="class")
+def beat_off(servers: Stack) -> Iterator[Scene]:
+    # Behind, and not ahead: what it sends then seems to have expired before it was sent.
+    roles = ["worker", "beat", "consume-inventory", "consume-orders"]
+    with Scene(servers, roles, env={"RELAY_SHIFT_SECONDS": "1"}, env_of={"beat": wrong(-HOUR)}) as scene:
+        yield scene
+
+
+class TestARelayAndConsumersWithAWrongClock:
+    def test_lose_nothing_and_date_everything_by_the_databases_clock(self, flow_off: Scene) -> None:
+        # The shards' rows are older than this test, and a lease ends some seconds after it.
+        begin = database_now() - timedelta(minutes=5)
+        flow_off.wait_until_it_flows()
+
+        with Load() as load:
+            wait_until(lambda: len(load.accepted) > 50, what="some orders were accepted")
+
+        assert_nothing_lost(load.accepted)
+        assert dated_outside(begin, database_now() + timedelta(seconds=10)) == []
+
+    def test_hold_their_leases_as_long_as_anybody(self, flow_off: Scene) -> None:
+        flow_off.wait_until_it_flows()
+
+        flow_off.system.stop("relay")
+        ends = max(RelayShard.objects.values_list("leased_until", flat=True))
+        left = (ends - database_now()).total_seconds()
+        flow_off.system.start("relay")
+
+        assert left <= LEASE_SECONDS
+
+
+class TestABeatWithAWrongClock:
+    def test_wakes_the_relay_all_the_same(self, beat_off: Scene) -> None:
+        beat_off.wait_until_it_flows()
+
+        with Load() as load:
+            wait_until(lambda: len(load.accepted) > 50, what="some orders were accepted")
+
+        assert_nothing_lost(load.accepted)

@@ -1,0 +1,114 @@
+"""PostgreSQL that loses connections, dies, and does what nobody hears of: nothing is lost or done twice."""
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from django.db import connection
+
+from devservices import Stack
+from faults.proxy import COMMIT, Proxy
+from messaging.models import OutboxReceipt
+from orders.models import Order
+from tests.api_tools import ONE_LINE, Caller, Server
+from tests.faults.load import Load
+from tests.faults.proof import assert_no_attempt_spent, assert_nothing_lost
+from tests.faults.scene import Scene
+from tests.flow_tools import wait_until
+from tests.process_tools import Processes, environment
+
+SETTLE = re.compile(rb"WITH settled AS")
+
+
+def through(proxy: Proxy) -> str:
+    """The database's URL with the proxy's port in it."""
+    return environment()["DATABASE_URL"].replace(f":{connection.settings_dict['PORT']}/", f":{proxy.port}/")
+
+
+@pytest.fixture(scope="module")
+def proxy(servers: Stack) -> Iterator[Proxy]:
+    with Proxy(int(connection.settings_dict["PORT"])) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def running(servers: Stack, proxy: Proxy) -> Iterator[Scene]:
+    with Scene(servers, env={"DATABASE_URL": through(proxy)}, proxies={"postgres": proxy}) as scene:
+        yield scene
+
+
+@pytest.fixture
+def scene(running: Scene) -> Scene:
+    running.wait_until_it_flows()
+    return running
+
+
+class TestConnections:
+    def test_that_are_terminated_again_and_again_cost_nothing(self, scene: Scene) -> None:
+        with Load() as load:
+            scene.hold("postgres-terminate-backends")
+
+        assert load.repeated > 0
+        assert_nothing_lost(load.accepted)
+
+
+class TestPostgreSQL:
+    @pytest.mark.parametrize("fault", ["postgres-restart-immediate", "postgres-down"])
+    def test_that_dies_keeps_what_it_committed_and_everybody_waits_for_it(self, scene: Scene, fault: str) -> None:
+        with Load() as load:
+            wait_until(lambda: len(load.accepted) > 20, what="orders are on their way")
+            scene.hold(fault)
+            accepted = len(load.accepted)
+            wait_until(lambda: len(load.accepted) > accepted, what="orders are accepted again")
+
+        assert_nothing_lost(load.accepted)
+
+    def test_that_stands_still_is_waited_for(self, scene: Scene) -> None:
+        with Load() as load:
+            scene.hold("postgres-pause")
+
+        assert_nothing_lost(load.accepted)
+
+
+class TestACommitWhoseAnswerIsLost:
+    def test_is_found_by_its_key_when_the_client_asks_again(self, scene: Scene) -> None:
+        processes, caller = Processes(), Caller()
+        with Proxy(int(connection.settings_dict["PORT"])) as proxy:
+            server = Server(processes, DATABASE_URL=through(proxy))
+            body = json.dumps(ONE_LINE).encode()
+            headers = (
+                f"Authorization: Bearer {caller.token}",
+                "Content-Type: application/json",
+                f"Content-Length: {len(body)}",
+                "Idempotency-Key: once",
+            )
+            proxy.cut_after(COMMIT, times=1)
+
+            unsure, _, _ = server.ask("POST", "/api/orders", *headers, body=body)
+            status, received, answer = server.ask("POST", "/api/orders", *headers, body=body)
+            processes.end()
+
+        assert proxy.cuts == 1
+        assert unsure == 503
+        assert (status, received["idempotent-replayed"]) == (201, "true")
+        assert [str(order.pk) for order in Order.objects.filter(client=caller.row)] == [json.loads(answer)["id"]]
+        assert_nothing_lost()
+
+    def test_of_a_consumer_is_a_redelivery_that_the_inbox_absorbs(self, scene: Scene, proxy: Proxy) -> None:
+        cuts = proxy.cuts
+        with Load() as load:
+            proxy.cut_after(COMMIT, times=5)
+            wait_until(lambda: proxy.cuts - cuts == 5, what="five answers were cut")
+
+        assert assert_nothing_lost(load.accepted).redelivered > 0
+
+    def test_of_a_relay_that_settled_leaves_the_receipt_and_nothing_pending(self, scene: Scene, proxy: Proxy) -> None:
+        cuts = proxy.cuts
+        with Load() as load:
+            proxy.cut_after(SETTLE, times=3)
+            wait_until(lambda: proxy.cuts - cuts == 3, what="three answers were cut")
+            assert_no_attempt_spent()
+
+        report = assert_nothing_lost(load.accepted)
+        assert OutboxReceipt.objects.count() == report.written

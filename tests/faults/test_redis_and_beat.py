@@ -1,0 +1,52 @@
+"""What wakes the relay up may fail in any way: it carries no data, so nothing is lost and little is late."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from devservices import Stack
+from tests.faults.load import Load
+from tests.faults.proof import assert_no_attempt_spent, assert_nothing_lost
+from tests.faults.scene import Scene
+
+
+@pytest.fixture(scope="module")
+def running(servers: Stack) -> Iterator[Scene]:
+    # Short shifts, so that many are begun while the fault is on.
+    env = {"RELAY_SHIFT_SECONDS": "1"}
+    with Scene(servers, ["worker", "beat", "consume-inventory", "consume-orders"], env=env) as scene:
+        yield scene
+
+
+@pytest.fixture
+def scene(running: Scene) -> Scene:
+    running.wait_until_it_flows()
+    return running
+
+
+class TestRedis:
+    @pytest.mark.parametrize("fault", ["redis-flush", "redis-kill", "redis-kill-clients", "redis-pause", "redis-down"])
+    def test_in_trouble_delays_and_loses_nothing(self, scene: Scene, fault: str) -> None:
+        with Load() as load:
+            scene.hold(fault)
+            assert_no_attempt_spent()
+
+        assert_nothing_lost(load.accepted)
+
+
+class TestBeat:
+    @pytest.mark.parametrize("fault", ["beat-twice", "beat-stop", "beat-pause"])
+    def test_doubled_or_silent_changes_nothing(self, scene: Scene, fault: str) -> None:
+        with Load() as load:
+            scene.hold(fault)
+
+        assert_nothing_lost(load.accepted)
+
+    def test_that_was_silent_while_the_worker_died_wakes_the_next_one(self, scene: Scene) -> None:
+        with Load() as load, scene.hurt("beat-stop"):
+            # The shift that would have called the next one ends with it.
+            scene.system.kill("worker")
+            scene.inject("redis-flush")
+            scene.hold("redis-flush")
+
+        assert_nothing_lost(load.accepted)
