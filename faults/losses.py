@@ -197,9 +197,21 @@ def _set(admin: AdminClient, topic: str, values: dict[str, str | None]) -> None:
 
 
 def _ends(admin: AdminClient, topic: str, at: Any = _END) -> dict[int, int]:
-    partitions = admin.list_topics(topic, timeout=_SECONDS).topics[topic].partitions
-    asked = {TopicPartition(topic, part): at for part in partitions}
-    return {place.partition: future.result(_SECONDS).offset for place, future in admin.list_offsets(asked).items()}
+    """The offset of every partition at this end; a partition whose leader is just changing is asked again."""
+    found: dict[int, int] = {}
+
+    def asked() -> bool:
+        try:
+            partitions = admin.list_topics(topic, timeout=_SECONDS).topics[topic].partitions
+            answers = admin.list_offsets({TopicPartition(topic, part): at for part in partitions})
+            found.update({place.partition: future.result(_SECONDS).offset for place, future in answers.items()})
+        except KafkaException:
+            return False
+        return True
+
+    if not wait_until(asked, seconds=_SECONDS):
+        raise TimeoutError(f"{topic} has no leader")
+    return found
 
 
 def _is_empty(admin: AdminClient, topic: str) -> bool:

@@ -12,7 +12,7 @@ from faults.fault import hold
 from faults.shop import Shop
 from faults.system import System
 
-AT_ONCE = 6  # faults at the same time
+AT_ONCE = 12  # faults at the same time
 
 
 @dataclass(slots=True)
