@@ -9,7 +9,7 @@ FAULTS_PER_MINUTE ?= 60
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up status env logs down test chaos test-compose bench
+.PHONY: help setup demo up status env logs down test test-faults chaos test-compose bench
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/' | expand -t 22
@@ -45,6 +45,9 @@ down: .venv/.ready  ## stop everything started in this checkout
 
 test: .venv/.ready  ## all tests, on servers of their own
 	@$(BIN)/python -m devservices exec --ephemeral -- $(BIN)/python -m pytest $(ARGS)
+
+test-faults: .venv/.ready  ## every crash point and fault of the servers, one by one (ARGS="-k kill")
+	@$(BIN)/python -m devservices exec --ephemeral -- $(BIN)/python -m pytest -m faults tests/faults $(ARGS)
 
 chaos: .venv/.ready  ## load and random faults by a seed: SECONDS=600 SEED= FAULTS_PER_MINUTE=60
 	@$(BIN)/python -m devservices exec --ephemeral --proxied -- $(BIN)/python -m faults.chaos --seconds $(SECONDS) \

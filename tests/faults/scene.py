@@ -16,7 +16,7 @@ from faults.proxy import Proxy
 from faults.servers import FAULTS, heal_all
 from faults.system import System
 from messaging.models import OutboxReceipt, RelayShard
-from messaging.produce.outbox import SHARDS
+from messaging.produce.shards import SHARDS
 from orders.models import Order
 from tests.factories import LineFactory, StockItemFactory, place
 from tests.faults.load import PLENTY, SCARCE

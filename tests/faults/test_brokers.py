@@ -13,6 +13,8 @@ from tests.faults.proof import assert_no_attempt_spent, assert_nothing_lost
 from tests.faults.scene import FAULT_SECONDS, Scene
 from tests.flow_tools import wait_until
 
+pytestmark = pytest.mark.faults
+
 TOPIC = "orders.events"
 # Each costs the 9 s after which the cluster gives a silent broker up: five in the long version.
 KILLS = 5 if FAULT_SECONDS >= 30 else 2

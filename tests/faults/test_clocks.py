@@ -15,6 +15,8 @@ from tests.faults.proof import assert_nothing_lost
 from tests.faults.scene import Scene
 from tests.flow_tools import wait_until
 
+pytestmark = pytest.mark.faults
+
 HOUR = 3600
 WRONG_CLOCK = "tests.faults.wrong_clock"
 

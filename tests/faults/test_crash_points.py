@@ -16,6 +16,8 @@ from faults.points import POINTS, Role, When
 from faults.shop import Shop, wait_for
 from tests.faults.drained import check_now, wait_until_drained
 
+pytestmark = pytest.mark.faults
+
 # Longer than a relay's lease (5 s) and a consumer's session (6 s): another could have taken over.
 STOPPED_SECONDS = 7.5
 FLOWING = (Role.WEB, Role.RELAY, Role.INVENTORY, Role.ORDERS)

@@ -18,6 +18,8 @@ from tests.faults.scene import Scene
 from tests.flow_tools import wait_until
 from tests.process_tools import Processes, environment
 
+pytestmark = pytest.mark.faults
+
 SETTLE = re.compile(rb"WITH settled AS")
 
 

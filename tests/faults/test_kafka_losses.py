@@ -23,6 +23,8 @@ from tests.faults.drained import check_now
 from tests.flow_tools import Flow, wait_until
 from tests.process_tools import environment
 
+pytestmark = pytest.mark.faults
+
 ORDERS = 12
 TOPIC = "orders.events"
 

@@ -14,6 +14,8 @@ from tests.faults.proof import assert_nothing_lost, patiently
 from tests.faults.scene import FAULT_SECONDS, Scene
 from tests.flow_tools import wait_until
 
+pytestmark = pytest.mark.faults
+
 # A member that was killed is missed after this time: session.timeout.ms, which in KIP-848 the brokers decide.
 SESSION_SECONDS = {"classic": 6, "consumer": 45}
 SETTINGS = {"classic": "tests.settings", "consumer": "tests.faults.group_protocol_consumer"}

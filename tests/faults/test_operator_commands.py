@@ -15,6 +15,8 @@ from tests.flow_tools import Flow, skip_what_the_log_holds
 from tests.process_tools import Processes
 from tests.prove.test_retention import confirm, grow_older
 
+pytestmark = pytest.mark.faults
+
 # A command of a moment has no handler for SIGTERM and catches no stranger's error: both end it as SIGKILL does.
 ACTIONS = ("kill", "disconnect")
 STRIKES = [

@@ -23,6 +23,8 @@ from tests.faults.proof import assert_no_attempt_spent, assert_nothing_lost
 from tests.faults.scene import FAULT_SECONDS, Scene
 from tests.flow_tools import wait_until
 
+pytestmark = pytest.mark.faults
+
 SECONDS_EACH = FAULT_SECONDS / 2
 
 

@@ -9,6 +9,8 @@ from tests.faults.load import Load
 from tests.faults.proof import assert_no_attempt_spent, assert_nothing_lost
 from tests.faults.scene import Scene
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.fixture(scope="module")
 def running(servers: Stack) -> Iterator[Scene]:

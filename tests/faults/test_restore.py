@@ -25,6 +25,8 @@ from orders.services import cancel_order
 from tests.factories import ApiClientFactory, LineFactory, StockItemFactory, place
 from tests.flow_tools import Flow, skip_what_the_log_holds
 
+pytestmark = pytest.mark.faults
+
 BACKUP = "a_backup_of_the_tests"
 INITIAL = 100
 

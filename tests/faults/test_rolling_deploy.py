@@ -15,6 +15,8 @@ from tests.factories import StockItemFactory
 from tests.flow_tools import lag, wait_until
 from tests.process_tools import Processes
 
+pytestmark = pytest.mark.faults
+
 V1, V2 = "tests.settings", "tests.faults.v2.settings"
 NEW = "orders.order_placed.v2"
 Process = subprocess.Popen[bytes]
