@@ -30,19 +30,20 @@ def skip_what_the_log_holds() -> None:
     """Move every group to the end of the log: what earlier tests wrote is none of this test's business."""
     for declared in subscriptions():
         reader = Consumer(consumer_settings(declared.consumer))
-        ends = []
-        for topic in declared.topics:
-            for partition in reader.list_topics(topic, timeout=15).topics[topic].partitions:
-                _, high = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
-                ends.append(TopicPartition(topic, partition, high))
-        # A member that an earlier test killed keeps the group for its session's time.
-        wait_until(lambda reader=reader, ends=ends: _committed(reader, ends), what="the group is free")
+        # A member that an earlier test killed keeps the group for its session's time, and on a machine under
+        # load a leader may just be changing.
+        wait_until(lambda r=reader, d=declared: _moved_to_the_end(r, d.topics), what="the group is free")
         reader.close()
 
 
-def _committed(reader: Consumer, offsets: list[TopicPartition]) -> bool:
+def _moved_to_the_end(reader: Consumer, topics: Sequence[str]) -> bool:
+    ends = []
     try:
-        answers = reader.commit(offsets=offsets, asynchronous=False)
+        for topic in topics:
+            for partition in reader.list_topics(topic, timeout=15).topics[topic].partitions:
+                _, high = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
+                ends.append(TopicPartition(topic, partition, high))
+        answers = reader.commit(offsets=ends, asynchronous=False)
     except KafkaException:
         return False
     return not any(answer.error for answer in answers)
