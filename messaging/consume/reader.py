@@ -5,6 +5,7 @@
 
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -18,6 +19,7 @@ from messaging.store.records import record_of
 log = structlog.get_logger(__name__)
 
 BATCH = 500
+CANNOT_BE_UNPACKED = "cannot-be-unpacked"  # the only header of such a record; its value is the client's reason
 
 
 class Reader:
@@ -44,7 +46,7 @@ class Reader:
         messages = [first, *self._consumer.consume(BATCH - 1, 0)]
         mine = {(part.topic, part.partition) for part in self._consumer.assignment()}
         # A rebalance inside these two calls may have given a partition away.
-        return [record_of(m) for m in messages if _is_record(m) and (m.topic(), m.partition()) in mine]
+        return [self._record(m) for m in messages if _is_record(m) and (m.topic(), m.partition()) in mine]
 
     def commit(self, records: Sequence[Record]) -> None:
         """Commit the offsets behind these records, and wait for the answer of each partition.
@@ -87,6 +89,16 @@ class Reader:
         """Leave the group. Nothing is committed here: what is not committed is delivered again."""
         self._consumer.close()
 
+    def _record(self, message: Message) -> Record:
+        """The record; without its bytes where they cannot be unpacked, and reading goes on behind it."""
+        record = record_of(message)
+        error = message.error()
+        if error is None:
+            return record
+        # The client would ask for the same bytes for ever, and nothing behind them would be read.
+        self._consumer.seek(TopicPartition(record.topic, record.partition, record.offset + 1))
+        return replace(record, key=None, value=None, headers=((CANNOT_BE_UNPACKED, error.str().encode()),))
+
     def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         log.info("partitions assigned", partitions=_names(partitions))
 
@@ -101,7 +113,9 @@ class Reader:
 
 def _is_record(message: Message) -> bool:
     error = message.error()
-    if error is None:
+    # What claims to unpack to more than the client takes (receive.message.max.bytes, 100 MB) is a record too,
+    # and its writer's fault: its CRC was right.
+    if error is None or error.code() == KafkaError._BAD_COMPRESSION:
         return True
     _raise_if_fatal(error)
     log.warning("kafka consumer", error=error.str())

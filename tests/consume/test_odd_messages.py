@@ -7,6 +7,7 @@ import pytest
 from confluent_kafka import Producer
 
 from inventory.models import StockItem, StockMovement
+from messaging.consume.reader import CANNOT_BE_UNPACKED
 from messaging.envelope import Envelope
 from messaging.models import DeadLetter, OutboxMessage, ParkedMessage, ProcessedMessage
 from messaging.store.kafka import producer_settings
@@ -49,6 +50,21 @@ class TestAPackedRecord:
         letter = DeadLetter.objects.get()
         assert (letter.reason, len(letter.value or b"")) == (DeadLetter.Reason.UNREADABLE, MEBIBYTE)
         assert on_hand() == 7
+
+    def test_that_unpacks_to_more_than_the_client_takes_holds_up_nobody(self, stocked: Flow) -> None:
+        """4 KB on the wire, 101 MB unpacked: the client refuses it, and would ask for it for ever."""
+        bomb = replace(raw(placed()), value=bytes(101_000_000))
+        write([(0, raw(placed(quantity=1)))])
+        [(_, offset)] = write([(0, bomb)], **{"compression.type": "zstd", "message.max.bytes": 110_000_000})
+        write([(0, raw(placed(quantity=3)))])
+
+        stocked.consume_all(INVENTORY)
+
+        letter = DeadLetter.objects.get()
+        assert (letter.reason, letter.offset, letter.value) == (DeadLetter.Reason.UNREADABLE, offset, None)
+        [[name, why]] = letter.headers
+        assert (name, "Decompression" in bytes.fromhex(why).decode()) == (CANNOT_BE_UNPACKED, True)
+        assert on_hand() == 6
 
 
 class TestARecordWithAHeaderWhoseNameNobodyCanRead:
