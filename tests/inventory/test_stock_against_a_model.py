@@ -142,10 +142,13 @@ class Shop(RuleBasedStateMachine):
 
     @precondition(lambda self: self.written)
     @rule(data=st.data())
-    def break_the_handling(self, data: Any) -> None:
-        """Of one message, mostly one that is still to come."""
-        coming = [message for topic, message in self.written if message.message_id not in self.models[topic].taken]
-        broken.add(data.draw(st.sampled_from(coming or [message for _, message in self.written])).message_id)
+    def deliver_what_cannot_be_handled(self, data: Any) -> None:
+        """Among others. It stays so until it is mended."""
+        coming = [(at, message) for at, message in self.written if message.message_id not in self.models[at].taken]
+        topic, message = data.draw(st.sampled_from(coming or self.written))
+        there = [other for at, other in self.written if at == topic]
+        broken.add(message.message_id)
+        self._deliver(topic, [*data.draw(st.lists(st.sampled_from(there), max_size=2)), message])
 
     @precondition(lambda self: broken)
     @rule()
@@ -257,8 +260,8 @@ class TestTheStock:
             run_state_machine_as_test(
                 Shop,
                 settings=settings(
-                    max_examples=60,
-                    stateful_step_count=30,
+                    max_examples=30,
+                    stateful_step_count=25,
                     deadline=None,
                     print_blob=True,
                     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
