@@ -123,7 +123,7 @@ def _skip_to_the_end() -> None:
 def _empty() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "TRUNCATE outbox_pending, outbox_receipt, outbox_message, processed_message, key_position, parked_message, "
+            "TRUNCATE outbox_pending, outbox_receipt, outbox_message, repaired_message, processed_message, key_position, parked_message, "
             "dead_letter, inventory_stockmovement"
         )
         cursor.execute("UPDATE inventory_stockitem SET on_hand = initial")

@@ -115,5 +115,5 @@ def _place_orders(client: int) -> float:
 def _empty() -> None:
     with connection.cursor() as cursor:
         cursor.execute(
-            "TRUNCATE outbox_pending, outbox_receipt, outbox_message, idempotency_key, orders_orderline, orders_order"
+            "TRUNCATE outbox_pending, outbox_receipt, outbox_message, repaired_message, idempotency_key, orders_orderline, orders_order"
         )

@@ -194,4 +194,4 @@ def _bare_producer() -> float:
 
 def _empty() -> None:
     with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE outbox_pending, outbox_receipt, outbox_message")
+        cursor.execute("TRUNCATE outbox_pending, outbox_receipt, outbox_message, repaired_message")

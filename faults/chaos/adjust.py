@@ -6,7 +6,7 @@ import threading
 from django.db import Error as DatabaseError
 from django.db import connection
 
-from inventory.errors import StockChanged
+from inventory.errors import OutOfRange, StockChanged
 from inventory.models import StockItem
 from inventory.services import adjust
 
@@ -36,7 +36,7 @@ class Adjuster:
                 seen = StockItem.objects.get(sku=sku).version
                 adjust(sku=sku, quantity=self._chance.choice([-3, -1, 2, 5]), seen_version=seen)
                 self.done += 1
-            except StockChanged:
+            except (StockChanged, OutOfRange):
                 self.beaten += 1
             except DatabaseError:
                 self.unsure += 1
