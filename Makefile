@@ -9,7 +9,7 @@ FAULTS_PER_MINUTE ?= 60
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up status env logs down test test-faults chaos test-compose bench
+.PHONY: help setup demo up status env logs down test test-faults test-planted chaos test-compose bench
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/' | expand -t 22
@@ -48,6 +48,9 @@ test: .venv/.ready  ## all tests, on servers of their own
 
 test-faults: .venv/.ready  ## every crash point and fault of the servers, one by one (ARGS="-k kill")
 	@$(BIN)/python -m devservices exec --ephemeral -- $(BIN)/python -m pytest -m faults tests/faults $(ARGS)
+
+test-planted: .venv/.ready  ## bugs planted on purpose: the checker must find each
+	@$(BIN)/python -m devservices exec --ephemeral -- $(BIN)/python -m pytest -m planted tests/planted $(ARGS)
 
 chaos: .venv/.ready  ## load and random faults by a seed: SECONDS=600 SEED= FAULTS_PER_MINUTE=60
 	@$(BIN)/python -m devservices exec --ephemeral --proxied -- $(BIN)/python -m faults.chaos --seconds $(SECONDS) \

@@ -60,12 +60,14 @@ def check(
     keys: Collection[str] | None = None,
     expected_dead: int = 0,
     kafka_may_lose: bool = False,
+    groups_at_the_end: bool = False,
 ) -> Verdict:
     """Everything that must hold once all has healed and drained.
 
     `accepted` are the ids that were answered with 201, `keys` every Idempotency-Key that was ever tried,
     `expected_dead` the records that were broken on purpose. With `kafka_may_lose` a record may be gone
-    from the log after its consumer had taken it.
+    from the log after its consumer had taken it. With `groups_at_the_end` each group must have committed
+    that it has read everything.
     """
     with psycopg.connect(database_url, row_factory=dict_row) as db:
         db.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -83,6 +85,8 @@ def check(
         in_log, missing = _compare(receipts, bootstrap_servers)
         if not kafka_may_lose:
             violations += missing
+        if groups_at_the_end:
+            violations += _unread(bootstrap_servers)
         counts |= {"in_log": in_log, "gone_from_log_after_use": len(missing)}
         verdict = Verdict(violations, counts)
         for violation in violations[:20]:
@@ -238,6 +242,25 @@ def _read_log(topics: Collection[str], servers: str) -> Iterator[tuple[Place, st
                 yield (topic, partition, message.offset() or 0), id_, digest
     finally:
         reader.close()
+
+
+_GROUPS = {"inventory": "orders.events", "orders": "inventory.events"}
+
+
+def _unread(servers: str) -> Iterator[Violation]:
+    """Partitions whose group has not committed their end: all of it would come again after a restart."""
+    for group, topic in _GROUPS.items():
+        reader = Consumer({"bootstrap.servers": servers, "group.id": group, "log_level": 0})
+        try:
+            parts = [TopicPartition(topic, part) for part in reader.list_topics(topic).topics[topic].partitions]
+            for part in reader.committed(parts, timeout=30):
+                low, high = reader.get_watermark_offsets(part, timeout=30)
+                if high > max(low, part.offset):
+                    yield Violation(
+                        "I7", f"{topic}[{part.partition}]", f"{group} is at {part.offset}, the end is {high}"
+                    )
+        finally:
+            reader.close()
 
 
 def _history(db: psycopg.Connection[dict[str, Any]], id_: str) -> Iterator[str]:

@@ -5,11 +5,14 @@ any other PostgreSQL, three-broker Kafka and Redis will do (DATABASE_URL, KAFKA_
 CELERY_BROKER_URL).
 """
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from devservices import Stack
 from messaging.models import RelayShard
 from messaging.produce.shards import SHARDS
 from messaging.registry import topics as declared_topics
@@ -17,6 +20,14 @@ from messaging.store.kafka import admin_client
 from messaging.store.topics import create, missing, wait_for_brokers
 from tests.flow_tools import Flow, skip_what_the_log_holds
 from tests.process_tools import Processes
+
+
+@pytest.fixture(scope="session")
+def stack() -> Stack:
+    """The servers that `make test` started: these tests kill and pause them."""
+    if "DEVSERVICES_FOLDER" not in os.environ:
+        pytest.skip("kills servers that it started itself: run `make test-faults`")
+    return Stack(Path(os.environ["DEVSERVICES_FOLDER"]))
 
 
 @pytest.fixture(scope="session")

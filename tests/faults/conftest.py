@@ -1,9 +1,7 @@
 """The whole product as processes, once for a module: its crash points armed and disarmed between tests."""
 
 import hashlib
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -21,14 +19,6 @@ from orders.models import ApiClient
 from tests.factories import StockItemFactory
 from tests.flow_tools import skip_what_the_log_holds
 from tests.process_tools import environment
-
-
-@pytest.fixture(scope="session")
-def stack() -> Stack:
-    """The servers that `make test` started: these tests kill and pause them."""
-    if "DEVSERVICES_FOLDER" not in os.environ:
-        pytest.skip("kills servers that it started itself: run `make test ARGS=tests/faults`")
-    return Stack(Path(os.environ["DEVSERVICES_FOLDER"]))
 
 
 @pytest.fixture(scope="module")
