@@ -24,7 +24,7 @@ from tests.faults.proof import patiently
 from tests.flow_tools import skip_what_the_log_holds, wait_until
 from tests.process_tools import ROOT, environment
 
-# How long a fault lasts that may last any time: `FAULT_SECONDS=60 make test ARGS=tests/faults` for the long versions.
+# How long a fault lasts that may last any time: `FAULT_SECONDS=60 make test-faults` for the long ones.
 FAULT_SECONDS = float(os.environ.get("FAULT_SECONDS", "2"))
 CELERY = (sys.executable, "-m", "celery", "-A", "config")
 COMMANDS: dict[str, Sequence[str]] = {
