@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from signal import SIGTERM
 
 from django.core.management import call_command
+from django.db import connection
 
 from devservices import BROKERS, Program, Stack
 from faults.fault import hold
@@ -82,6 +83,8 @@ class Scene:
         running = [process.role for process in stack.processes() if process.role.startswith(tuple(COMMANDS))]
         with ThreadPoolExecutor(len(COMMANDS)) as pool:
             list(pool.map(lambda role: stack.stop(role, SIGTERM), running))
+        # A fault may have cut this process's own connection.
+        connection.close()
         call_command("flush", verbosity=0, interactive=False)
 
     def wait_until_it_flows(self) -> None:
