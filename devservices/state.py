@@ -32,7 +32,9 @@ PROXIED_PORT_NAMES = (*map(client_port_name, BROKERS), *map(proxy_port_name, BRO
 
 
 def _new_cluster_id() -> str:
-    return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        continue  # Kafka's tools would take it for an option
+    return text
 
 
 @dataclass

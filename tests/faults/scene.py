@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from signal import SIGTERM
 
 from django.core.management import call_command
+from django.db import connection
 
 from devservices import BROKERS, Program, Stack
 from faults.fault import hold
@@ -24,7 +25,7 @@ from tests.faults.proof import patiently
 from tests.flow_tools import skip_what_the_log_holds, wait_until
 from tests.process_tools import ROOT, environment
 
-# How long a fault lasts that may last any time: `FAULT_SECONDS=60 make test ARGS=tests/faults` for the long versions.
+# How long a fault lasts that may last any time: `FAULT_SECONDS=60 make test-faults` for the long ones.
 FAULT_SECONDS = float(os.environ.get("FAULT_SECONDS", "2"))
 CELERY = (sys.executable, "-m", "celery", "-A", "config")
 COMMANDS: dict[str, Sequence[str]] = {
@@ -82,6 +83,8 @@ class Scene:
         running = [process.role for process in stack.processes() if process.role.startswith(tuple(COMMANDS))]
         with ThreadPoolExecutor(len(COMMANDS)) as pool:
             list(pool.map(lambda role: stack.stop(role, SIGTERM), running))
+        # A fault may have cut this process's own connection.
+        connection.close()
         call_command("flush", verbosity=0, interactive=False)
 
     def wait_until_it_flows(self) -> None:

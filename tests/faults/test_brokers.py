@@ -16,8 +16,6 @@ from tests.flow_tools import wait_until
 pytestmark = pytest.mark.faults
 
 TOPIC = "orders.events"
-# Each costs the 9 s after which the cluster gives a silent broker up: five in the long version.
-KILLS = 5 if FAULT_SECONDS >= 30 else 2
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +38,7 @@ def leader_now(scene: Scene) -> str:
 class TestALeaderThatIsKilled:
     def test_again_and_again_under_load_costs_nothing(self, scene: Scene) -> None:
         with Load() as load:
-            for _ in range(KILLS):
+            for _ in range(5):
                 leader = leader_now(scene)
                 scene.system.kill(leader)
                 wait_until(lambda old=leader: scene.system.leader(TOPIC, 0) != old, what="its death was noticed")

@@ -14,7 +14,7 @@ from orders.models import Order
 from tests.api_tools import ONE_LINE, Caller, Server
 from tests.faults.load import Load
 from tests.faults.proof import assert_no_attempt_spent, assert_nothing_lost
-from tests.faults.scene import Scene
+from tests.faults.scene import FAULT_SECONDS, Scene
 from tests.flow_tools import wait_until
 from tests.process_tools import Processes, environment
 
@@ -49,7 +49,9 @@ def scene(running: Scene) -> Scene:
 class TestConnections:
     def test_that_are_terminated_again_and_again_cost_nothing(self, scene: Scene) -> None:
         with Load() as load:
-            scene.hold("postgres-terminate-backends")
+            wait_until(lambda: len(load.accepted) > 20, what="orders are on their way")
+            # Every 2 seconds: three times at the least.
+            scene.hold("postgres-terminate-backends", seconds=max(FAULT_SECONDS, 5))
 
         assert load.repeated > 0
         assert_nothing_lost(load.accepted)
