@@ -256,9 +256,8 @@ def _unread(servers: str) -> Iterator[Violation]:
             for part in reader.committed(parts, timeout=30):
                 low, high = reader.get_watermark_offsets(part, timeout=30)
                 if high > max(low, part.offset):
-                    yield Violation(
-                        "I7", f"{topic}[{part.partition}]", f"{group} is at {part.offset}, the end is {high}"
-                    )
+                    what = f"{group} is at {part.offset}, the end is {high}"
+                    yield Violation("I7", f"{topic}[{part.partition}]", what)
         finally:
             reader.close()
 

@@ -4,6 +4,7 @@ A bug replaces a function or a setting of the product for one test. Where other 
 would save the message, the bug takes those away too, and says so.
 """
 
+import contextlib
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -220,10 +221,8 @@ def auto_commit_on(patch: Patch) -> None:
 )
 def asynchronous_offset_commit_with_its_error_ignored(patch: Patch) -> None:
     def fire_and_forget(self: Reader, records: Any) -> None:
-        try:
+        with contextlib.suppress(KafkaException):
             self._consumer.commit(asynchronous=True)
-        except KafkaException:
-            pass
 
     patch.setattr(Reader, "commit", fire_and_forget)
 

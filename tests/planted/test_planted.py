@@ -67,8 +67,8 @@ _HEAD = """\
 That a check is green says something only if it can be red. Each of these bugs is planted into the product from outside
 ([tests/planted/bugs.py](../tests/planted/bugs.py)), a small scenario lets it bite
 ([scenarios.py](../tests/planted/scenarios.py)), and the checker from outside
-([faults/checker.py](../faults/checker.py)) must name the invariants that do not hold. The same scenarios without a bug end with
-`lost 0, extra 0, stuck 0`. Written by `PLANTED_TABLE=docs/planted-bugs.md make test-planted`.
+([faults/checker.py](../faults/checker.py)) must name the invariants that do not hold. The same scenarios without a
+bug end with `lost 0, extra 0, stuck 0`. Written by `PLANTED_TABLE=docs/planted-bugs.md make test-planted`.
 
 | bug | what it breaks | scenario | caught by | after | what saves the product |
 |---|---|---|---|---|---|
