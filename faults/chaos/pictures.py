@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -50,9 +51,15 @@ def _throughput(axes: Axes, line: Timeline) -> None:
 
 
 def _latency(axes: Axes, line: Timeline) -> None:
-    axes.scatter([at for at, _ in line.latency], [taken for _, taken in line.latency], s=2, color="#2f6db3")
+    by_second: dict[int, list[float]] = {}
+    for at, taken in line.latency:
+        by_second.setdefault(int(at), []).append(taken)
+    seconds = sorted(by_second)
+    axes.plot(seconds, [max(by_second[s]) for s in seconds], ".", markersize=2, color="#ef5675", label="longest")
+    axes.plot(seconds, [median(by_second[s]) for s in seconds], ".", markersize=2, color="#2f6db3", label="median")
     axes.set_yscale("log")
     axes.set_ylabel("accepted → decided, s")
+    axes.legend(loc="upper right")
 
 
 def _backlog(axes: Axes, samples: Sequence[Sample]) -> None:

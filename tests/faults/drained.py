@@ -10,7 +10,7 @@ from tests.process_tools import environment
 
 def wait_until_drained(seconds: float = 60) -> float:
     """Every order final, the queue empty, each group at the end of the log. How long it took."""
-    waited = wait_for(_nothing_travels, seconds=seconds, what="every order is final and the queue empty")
+    waited = wait_for(nothing_travels, seconds=seconds, what="every order is final and the queue empty")
     return waited + wait_for(_nothing_unread, seconds=seconds, what="the groups are at the end of the log")
 
 
@@ -20,7 +20,8 @@ def check_now(**what: object) -> Verdict:
     return check(database_url=env["DATABASE_URL"], bootstrap_servers=env["KAFKA_BOOTSTRAP_SERVERS"], **what)  # type: ignore[arg-type]
 
 
-def _nothing_travels() -> bool:
+def nothing_travels() -> bool:
+    """Nothing pending or parked, every order final."""
     with connection.cursor() as cursor:
         cursor.execute(
             """

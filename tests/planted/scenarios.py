@@ -19,6 +19,7 @@ import inventory.reservations
 from devservices import BROKERS, Stack
 from faults import losses
 from faults.system import System
+from messaging.consume import consumer
 from messaging.models import OutboxMessage
 from messaging.produce import outbox, publisher
 from messaging.produce.publisher import Publisher, _Report
@@ -27,11 +28,13 @@ from messaging.produce.relay import Relay
 from messaging.produce.shards import SHARDS, shard_of
 from messaging.prove import repair, retention
 from messaging.prove.audit import audit
+from messaging.registry import subscription
 from messaging.store.kafka import admin_client
 from orders.models import ApiClient, Order
 from orders.services import cancel_order
 from tests.consume.messages import TOPIC, placed
 from tests.factories import ApiClientFactory, LineFactory, place
+from tests.faults.drained import nothing_travels
 from tests.flow_tools import (
     Flow,
     envelope_of,
@@ -315,19 +318,24 @@ def a_consumer_is_down_for_longer_than_the_retention(stage: Stage) -> Expected:
 def drain(flow: Flow, *, relays: bool = True) -> None:
     """Let everything flow, as far as it can: a planted bug may keep it from its end."""
     for _ in range(3):
-        if relays:
-            for _ in range(4):
-                flow.relay.shift(seconds=0.3, stop=threading.Event())
         for name in ("inventory", "orders"):
-            for _ in range(2):
-                _consume(flow, name)
+            if relays:
+                flow.relay.shift(seconds=0.5, stop=threading.Event())
+                # A message of unknown fate is tried again after a second.
+                if flow.relay._retrying:
+                    flow.relay.shift(seconds=1.5, stop=threading.Event())
+            _consume(flow, name)
+        if nothing_travels():
+            return
 
 
 def _consume(flow: Flow, name: str) -> None:
-    from messaging.consume import consumer
-    from messaging.registry import subscription
-
-    while consumer.run_once(subscription(name), flow.reader(name)):
+    reader = flow.reader(name)
+    unread: list[Any] = []
+    # A new member must first be given its partitions.
+    wait_until(lambda: reader._consumer.assignment() or unread.extend(reader.next_batch(0.1)), what="it is a member")
+    assert not unread
+    while consumer.run_once(subscription(name), reader):
         pass
 
 

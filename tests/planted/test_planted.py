@@ -13,6 +13,7 @@ from devservices import BROKERS, Stack
 from faults import losses
 from faults.checker import Verdict
 from faults.system import System
+from messaging.consume import consumer
 from messaging.registry import topics
 from orders.models import Order
 from tests.factories import StockItemFactory
@@ -34,6 +35,7 @@ def stage(
     for declared in topics():
         losses.delete_records(system, declared.name)
     StockItemFactory(sku="SKU-A", initial=100)
+    monkeypatch.setattr(consumer, "POLL_SECONDS", 0.5)
     flow = Flow()
     yield Stage(flow, monkeypatch, stack, settings)
     flow.close()
