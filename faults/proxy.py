@@ -8,6 +8,7 @@ import asyncio
 import re
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 from faults.line import LOOPBACK, Connection, Line
@@ -120,7 +121,9 @@ class Proxy:
         connection = Connection(writer, self.line, self.count_cut)
         self._connections.add(connection)
         try:
-            await connection.run(reader, self._to)
+            # Cancelled by close() alone. Python 3.11 would log a task that ends so as an error.
+            with suppress(asyncio.CancelledError):
+                await connection.run(reader, self._to)
         finally:
             self._connections.discard(connection)
 
