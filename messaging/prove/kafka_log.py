@@ -1,5 +1,6 @@
 """What Kafka really holds: the groups' offsets, the partitions' bounds, and the records themselves."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
@@ -32,10 +33,28 @@ def committed_offsets(subscription: Subscription) -> dict[Place, int]:
     consumer = Consumer(consumer_settings(subscription.consumer))
     try:
         places = _partitions(consumer, subscription.topics)
-        parts = consumer.committed([TopicPartition(*place) for place in places], timeout=COORDINATOR_SECONDS)
+        parts = _committed(consumer, [TopicPartition(*place) for place in places])
     finally:
         consumer.close()
     return {(part.topic, part.partition): part.offset for part in parts if part.offset >= 0}
+
+
+def _committed(consumer: Consumer, parts: list[TopicPartition]) -> list[TopicPartition]:
+    deadline = time.monotonic() + COORDINATOR_SECONDS
+    while True:
+        try:
+            return consumer.committed(parts, timeout=COORDINATOR_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() not in _COORDINATOR_MOVES or time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+
+
+_COORDINATOR_MOVES = {
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+}
 
 
 def _partitions(consumer: Consumer, topics: Sequence[str]) -> list[Place]:
