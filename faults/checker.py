@@ -236,6 +236,8 @@ def _read_log(topics: Collection[str], servers: str) -> Iterator[tuple[Place, st
                 if error is not None:
                     if error.code() == KafkaError._PARTITION_EOF:
                         open_.discard((topic, partition))
+                    elif error.code() == KafkaError._BAD_COMPRESSION:  # nobody's message: go on behind it
+                        reader.seek(TopicPartition(topic, partition, (message.offset() or 0) + 1))
                     continue
                 headers: Any = message.headers() or []
                 id_ = next(((value or b"").decode() for name, value in headers if name == "ce_id"), "")

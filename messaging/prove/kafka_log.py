@@ -100,6 +100,9 @@ class LogReader:
                 elif error.code() == KafkaError._PARTITION_EOF:
                     self._consumer.unassign()
                     return
+                elif error.code() == KafkaError._BAD_COMPRESSION:
+                    # It claims to unpack to more than the client takes, so it is none of ours: read on behind it.
+                    self._consumer.seek(TopicPartition(*place, (message.offset() or 0) + 1))
                 elif not error.retriable():
                     raise KafkaException(error)
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import connection
 from django.test import override_settings
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 
 from config.books import account
 from inventory import reservations
-from inventory.errors import StockChanged
+from inventory.errors import OutOfRange, StockChanged
 from inventory.models import StockItem, StockMovement
 from inventory.services import adjust
 from messaging.consume import consumer, replay
@@ -170,7 +170,7 @@ class Shop(RuleBasedStateMachine):
         elif self.stock.adjust(sku, quantity):
             adjust(sku=sku, quantity=quantity, seen_version=version)
         else:
-            with pytest.raises(DatabaseError):
+            with pytest.raises(OutOfRange):
                 adjust(sku=sku, quantity=quantity, seen_version=version)
 
     # --- what must hold after each -------------------------------------------------------------------
