@@ -25,10 +25,10 @@ from messaging.produce import outbox, publisher, queue
 from messaging.produce.publisher import Publisher
 from messaging.produce.queue import PendingMessage
 from messaging.produce.relay import Relay
-from messaging.produce.shards import SHARDS, shard_of
+from messaging.produce.shards import SHARDS, murmur2
 from messaging.prove import repair, retention
 from messaging.prove.audit import audit
-from messaging.registry import subscription
+from messaging.registry import subscription, topics
 from messaging.store.kafka import admin_client
 from orders.models import ApiClient, Order
 from orders.services import cancel_order
@@ -46,6 +46,7 @@ from tests.flow_tools import (
 from tests.process_tools import environment
 from tests.prove.test_retention import grow_older
 
+PARTITIONS = {topic.name: topic.partitions for topic in topics()}[TOPIC]
 ALL_SHARDS = list(range(SHARDS))
 FETCH_WAIT_SECONDS = 0.5  # replica.fetch.wait.max.ms
 QUIET_ROUNDS = 3  # in which nothing came, although there was something to come
@@ -198,26 +199,25 @@ def the_process_dies_right_after_COMMIT(stage: Stage) -> Expected:  # noqa: N802
 
 @scenario
 def the_leader_dies_before_its_followers_have_copied(stage: Stage) -> Expected:
-    system = broken(stage)
-    leader, *followers = BROKERS
-    _order_in_a_partition_of(leader)
+    place(LineFactory(sku="SKU-A"))
+    system, partition = broken(stage), _partition_of(OutboxMessage.objects.get())
+    leader = str(system.leader(TOPIC, partition))
+    followers = [role for role in BROKERS if role != leader]
     relay = Relay()
-    relay.round(shards=[], wait=0)
     relay._publisher = Publisher()
     relay._publisher._producer.list_topics(timeout=10)
     for role in followers:
         system.pause(role)
     # A fetch that was under way when they were paused would still bring them the record: let it run out.
     time.sleep(2 * FETCH_WAIT_SECONDS)
-    for _ in range(10):
-        relay.round(shards=ALL_SHARDS, wait=0.2)
+    _rounds(relay, seconds=2)
     system.stop(leader)
     relay._abandon()
     for role in followers:
         system.resume(role)
     for role in followers:
         system.stack.wait_ready(role)
-    wait_until(lambda: _led_by_others(system), what="a follower leads")
+    wait_until(lambda: system.leader(TOPIC, partition) in followers, what="a follower leads")
     system.start(leader)
     system.stack.wait_ready(leader)
     drain(stage.flow)
@@ -318,24 +318,18 @@ def drain(flow: Flow) -> None:
     while quiet < QUIET_ROUNDS:
         quiet += 1
         for name in ("inventory", "orders"):
-            _shift(flow.relay)
+            # A message of unknown fate is tried again after a second.
+            _rounds(flow.relay, seconds=0.6 + bool(flow.relay._retrying))
             if _consume(flow, name):
                 quiet = 0
         if nothing_travels() and nothing_unread():
             return
 
 
-def _shift(relay: Relay) -> None:
-    relay.shift(seconds=0.5, stop=threading.Event())
-    # A message of unknown fate is tried again after a second.
-    if relay._retrying:
-        relay.shift(seconds=1.5, stop=threading.Event())
-
-
 def _rounds(relay: Relay, *, seconds: float) -> None:
-    """Let a relay publish and settle whatever it can."""
+    """Let a relay publish and settle until nothing is left to do, or so long."""
     deadline = time.monotonic() + seconds
-    while queue.backlog() and time.monotonic() < deadline:
+    while (queue.backlog() or relay._flying) and time.monotonic() < deadline:
         relay.round(shards=ALL_SHARDS, wait=0.1)
 
 
@@ -383,18 +377,13 @@ def _kill(child: int) -> None:
         os.kill(child, signal.SIGKILL)
 
 
-def _order_in_a_partition_of(role: str) -> None:
-    """Place orders until one's message belongs to a partition that this broker leads."""
-    partitions = admin_client().list_topics(TOPIC, timeout=10).topics[TOPIC].partitions
-    led = {number for number, part in partitions.items() if BROKERS[part.leader - 1] == role}
-    while True:
-        place(LineFactory(sku="SKU-A"))
-        key = OutboxMessage.objects.latest("id").partition_key
-        # 24 shards over 6 partitions: a shard's keys share one.
-        if shard_of(key) % len(partitions) in led:
-            return
+def all_in_sync(system: System) -> bool:
+    """Whether each partition has its three replicas, so that any of them may lead."""
+    topics_there = system.admin().list_topics(timeout=10).topics
+    return all(
+        len(part.isrs) == len(BROKERS) for topic in losses.TOPICS for part in topics_there[topic].partitions.values()
+    )
 
 
-def _led_by_others(system: System, dead: str) -> bool:
-    partitions = system.admin().list_topics(TOPIC, timeout=10).topics[TOPIC].partitions.values()
-    return all(part.leader in (2, 3) for part in partitions)
+def _partition_of(message: OutboxMessage) -> int:
+    return murmur2(message.partition_key.encode()) % PARTITIONS

@@ -19,9 +19,9 @@ from orders.models import Order
 from tests.consume.messages import TOPIC
 from tests.factories import StockItemFactory
 from tests.faults.drained import check_now
-from tests.flow_tools import Flow
+from tests.flow_tools import Flow, wait_until
 from tests.planted.bugs import BUGS, Bug
-from tests.planted.scenarios import SCENARIOS, Stage
+from tests.planted.scenarios import SCENARIOS, Stage, all_in_sync
 from tests.process_tools import environment
 
 pytestmark = [pytest.mark.planted, pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")]
@@ -33,10 +33,11 @@ def stage(
 ) -> Iterator[Stage]:
     """An empty log, an empty database and some stock."""
     system = System(stack, environment()["DATABASE_URL"])
+    wait_until(lambda: all_in_sync(system), what="every broker has copied everything")
     for declared in topics():
         losses.delete_records(system, declared.name)
     StockItemFactory(sku="SKU-A", initial=100)
-    monkeypatch.setattr(consumer, "POLL_SECONDS", 0.5)
+    monkeypatch.setattr(consumer, "POLL_SECONDS", 0.3)
     flow = Flow()
     yield Stage(flow, monkeypatch, stack, settings)
     flow.close()
