@@ -11,7 +11,7 @@ from tests.process_tools import environment
 def wait_until_drained(seconds: float = 60) -> float:
     """Every order final, the queue empty, each group at the end of the log. How long it took."""
     waited = wait_for(nothing_travels, seconds=seconds, what="every order is final and the queue empty")
-    return waited + wait_for(_nothing_unread, seconds=seconds, what="the groups are at the end of the log")
+    return waited + wait_for(nothing_unread, seconds=seconds, what="the groups are at the end of the log")
 
 
 def check_now(**what: object) -> Verdict:
@@ -34,5 +34,6 @@ def nothing_travels() -> bool:
         return drained
 
 
-def _nothing_unread() -> bool:
+def nothing_unread() -> bool:
+    """Each group has committed the end of its log."""
     return lag("inventory") == 0 and lag("orders") == 0

@@ -4,14 +4,14 @@ import contextlib
 import os
 import signal
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, TopicPartition
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+from confluent_kafka import TopicPartition
 from django.db import connection, connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
@@ -21,20 +21,20 @@ from faults import losses
 from faults.system import System
 from messaging.consume import consumer
 from messaging.models import OutboxMessage
-from messaging.produce import outbox, publisher
-from messaging.produce.publisher import Publisher, _Report
+from messaging.produce import outbox, publisher, queue
+from messaging.produce.publisher import Publisher
 from messaging.produce.queue import PendingMessage
 from messaging.produce.relay import Relay
-from messaging.produce.shards import SHARDS, shard_of
+from messaging.produce.shards import SHARDS, murmur2
 from messaging.prove import repair, retention
 from messaging.prove.audit import audit
-from messaging.registry import subscription
+from messaging.registry import subscription, topics
 from messaging.store.kafka import admin_client
 from orders.models import ApiClient, Order
 from orders.services import cancel_order
 from tests.consume.messages import TOPIC, placed
 from tests.factories import ApiClientFactory, LineFactory, place
-from tests.faults.drained import nothing_travels
+from tests.faults.drained import nothing_travels, nothing_unread
 from tests.flow_tools import (
     Flow,
     envelope_of,
@@ -46,7 +46,10 @@ from tests.flow_tools import (
 from tests.process_tools import environment
 from tests.prove.test_retention import grow_older
 
+PARTITIONS = {topic.name: topic.partitions for topic in topics()}[TOPIC]
 ALL_SHARDS = list(range(SHARDS))
+FETCH_WAIT_SECONDS = 0.5  # replica.fetch.wait.max.ms
+QUIET_ROUNDS = 3  # in which nothing came, although there was something to come
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ SCENARIOS: dict[str, Scenario] = {}
 
 
 def scenario(play: Scenario) -> Scenario:
-    SCENARIOS[play.__name__.replace("_", " ")] = play
+    SCENARIOS[play.__name__.replace("__", ", ").replace("_", " ")] = play
     return play
 
 
@@ -144,20 +147,22 @@ def a_slow_transaction(stage: Stage) -> Expected:
 
 
 @scenario
-def the_first_of_two_messages_times_out(stage: Stage) -> Expected:
-    publish, dropped = Publisher.publish, []
-
-    def drop_the_first(self: Publisher, message: PendingMessage) -> None:
-        if not dropped:
-            dropped.append(message)
-            self._reports.append(_Report(message, KafkaError(KafkaError._MSG_TIMED_OUT), alone=False))
-        else:
-            publish(self, message)
-
-    stage.patch.setattr(Publisher, "publish", drop_the_first)
+def a_relay_stalls_before_it_publishes__and_another_goes_on(stage: Stage) -> Expected:
+    """Its lease has passed meanwhile, and the order is cancelled."""
     place(LineFactory(sku="SKU-A"))
     order = Order.objects.get()
-    cancel_order(client_id=order.client_id, order_id=order.pk)
+    publish, stalled = Publisher.publish, []
+
+    def stall_once(self: Publisher, message: PendingMessage) -> None:
+        if not stalled:
+            stalled.append(message)
+            cancel_order(client_id=order.client_id, order_id=order.pk)
+            _rounds(Relay(), seconds=2)
+            _consume(stage.flow, "inventory")
+        publish(self, message)
+
+    stage.patch.setattr(Publisher, "publish", stall_once)
+    _rounds(Relay(), seconds=2)
     drain(stage.flow)
     return Expected()
 
@@ -168,7 +173,7 @@ def the_worker_forks(stage: Stage) -> Expected:
     place(LineFactory(sku="SKU-A"))
     relay = Relay()
     for name in ("inventory", "orders"):
-        _shift_in_a_child(relay)
+        _rounds_in_a_child(relay)
         _consume(stage.flow, name)
     return Expected()
 
@@ -194,34 +199,28 @@ def the_process_dies_right_after_COMMIT(stage: Stage) -> Expected:  # noqa: N802
 
 @scenario
 def the_leader_dies_before_its_followers_have_copied(stage: Stage) -> Expected:
-    system = broken(stage)
-    leader = system.leader(TOPIC, 0) or BROKERS[0]
+    place(LineFactory(sku="SKU-A"))
+    system, partition = broken(stage), _partition_of(OutboxMessage.objects.get())
+    leader = str(system.leader(TOPIC, partition))
     followers = [role for role in BROKERS if role != leader]
-    _set_min_isr(1 if publisher.producer_settings()["acks"] == "1" else 2)
-    try:
-        _order_in_a_partition_of(leader)
-        relay = Relay()
-        relay.round(shards=[], wait=0)
-        relay._publisher = Publisher()
-        relay._publisher._producer.list_topics(timeout=10)
-        for role in followers:
-            system.pause(role)
-        # What they had asked for before is answered, with nothing, within replica.fetch.wait.max.ms (500).
-        threading.Event().wait(1.0)
-        for _ in range(20):
-            relay.round(shards=ALL_SHARDS, wait=0.2)
-        system.stop(leader)
-        relay._abandon()
-        for role in followers:
-            system.resume(role)
-        for role in followers:
-            system.stack.wait_ready(role)
-        wait_until(lambda: _led_by_others(system, leader), what="a follower leads")
-        system.start(leader)
-        system.stack.wait_ready(leader)
-        drain(stage.flow)
-    finally:
-        _set_min_isr(2)
+    relay = Relay()
+    relay._publisher = Publisher()
+    relay._publisher._producer.list_topics(timeout=10)
+    for role in followers:
+        system.pause(role)
+    # A fetch that was under way when they were paused would still bring them the record: let it run out.
+    time.sleep(2 * FETCH_WAIT_SECONDS)
+    _rounds(relay, seconds=2)
+    system.stop(leader)
+    relay._abandon()
+    for role in followers:
+        system.resume(role)
+    for role in followers:
+        system.stack.wait_ready(role)
+    wait_until(lambda: system.leader(TOPIC, partition) in followers, what="a follower leads")
+    system.start(leader)
+    system.stack.wait_ready(leader)
+    drain(stage.flow)
     return Expected()
 
 
@@ -315,26 +314,34 @@ def a_consumer_is_down_for_longer_than_the_retention(stage: Stage) -> Expected:
 
 def drain(flow: Flow) -> None:
     """Let everything flow, as far as it can: a planted bug may keep it from its end."""
-    for _ in range(2):
+    quiet = 0
+    while quiet < QUIET_ROUNDS:
+        quiet += 1
         for name in ("inventory", "orders"):
-            flow.relay.shift(seconds=0.5, stop=threading.Event())
             # A message of unknown fate is tried again after a second.
-            if flow.relay._retrying:
-                flow.relay.shift(seconds=1.5, stop=threading.Event())
-            _consume(flow, name)
-        if nothing_travels():
+            _rounds(flow.relay, seconds=0.6 + bool(flow.relay._retrying))
+            if _consume(flow, name):
+                quiet = 0
+        if nothing_travels() and nothing_unread():
             return
 
 
-def _consume(flow: Flow, name: str) -> None:
-    reader = flow.reader(name)
+def _rounds(relay: Relay, *, seconds: float) -> None:
+    """Let a relay publish and settle until nothing is left to do, or so long."""
+    deadline = time.monotonic() + seconds
+    while (queue.backlog() or relay._flying) and time.monotonic() < deadline:
+        relay.round(shards=ALL_SHARDS, wait=0.1)
+
+
+def _consume(flow: Flow, name: str) -> int:
+    """Run batches until none comes; how many records there were."""
+    declared, reader, count = subscription(name), flow.reader(name), 0
+    deadline = time.monotonic() + 30
     # A new member must first be given its partitions.
-    wait_until(
-        lambda: (consumer.run_once(subscription(name), reader), reader._consumer.assignment())[1],
-        what=f"{name} is a member of its group",
-    )
-    while consumer.run_once(subscription(name), reader):
-        pass
+    while (read := consumer.run_once(declared, reader)) or not reader._consumer.assignment():
+        count += read
+        assert time.monotonic() < deadline, f"{name} is no member of its group"
+    return count
 
 
 @contextlib.contextmanager
@@ -352,12 +359,12 @@ def broken(stage: Stage) -> System:
     return System(stage.stack, environment()["DATABASE_URL"])
 
 
-def _shift_in_a_child(relay: Relay) -> None:
+def _rounds_in_a_child(relay: Relay) -> None:
     connections.close_all()
     child = os.fork()
     if child == 0:
         with contextlib.suppress(BaseException):
-            relay.shift(seconds=2, stop=threading.Event())
+            _rounds(relay, seconds=5)
         os._exit(0)
     too_long = threading.Timer(20, lambda: _kill(child))
     too_long.start()
@@ -370,26 +377,13 @@ def _kill(child: int) -> None:
         os.kill(child, signal.SIGKILL)
 
 
-def _order_in_a_partition_of(role: str) -> None:
-    """Place orders until one's message belongs to a partition that this broker leads; only that one stays."""
-    partitions = admin_client().list_topics(TOPIC, timeout=10).topics[TOPIC].partitions
-    led = {number for number, part in partitions.items() if BROKERS[part.leader - 1] == role}
-    while True:
-        place(LineFactory(sku="SKU-A"))
-        key = OutboxMessage.objects.latest("id").partition_key
-        # 24 shards over 6 partitions: a shard's keys share one.
-        if shard_of(key) % len(partitions) in led:
-            return
+def all_in_sync(system: System) -> bool:
+    """Whether each partition has its three replicas, so that any of them may lead."""
+    topics_there = system.admin().list_topics(timeout=10).topics
+    return all(
+        len(part.isrs) == len(BROKERS) for topic in losses.TOPICS for part in topics_there[topic].partitions.values()
+    )
 
 
-def _led_by_others(system: System, dead: str) -> bool:
-    partitions = system.admin().list_topics(TOPIC, timeout=10).topics[TOPIC].partitions.values()
-    return all(part.leader > 0 and BROKERS[part.leader - 1] != dead for part in partitions)
-
-
-def _set_min_isr(count: int) -> None:
-    entry = ConfigEntry("min.insync.replicas", str(count), incremental_operation=AlterConfigOpType.SET)
-    admin = admin_client()
-    asked = admin.incremental_alter_configs([ConfigResource(ResourceType.TOPIC, TOPIC, incremental_configs=[entry])])
-    for future in asked.values():
-        future.result(30)
+def _partition_of(message: OutboxMessage) -> int:
+    return murmur2(message.partition_key.encode()) % PARTITIONS
