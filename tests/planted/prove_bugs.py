@@ -1,0 +1,65 @@
+"""Bugs of what heals and cleans up."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from django.db import connection
+
+from messaging.models import AuditMark
+from messaging.produce import queue
+from messaging.prove import repair, retention
+from tests.planted.bug import Bug, Patch, declare
+from tests.planted.prove_scenarios import (
+    a_consumer_is_down_for_longer_than_the_retention,
+    a_message_that_was_put_back_turns_up_after_all,
+    an_unclean_leader_election,
+)
+
+BUGS: list[Bug] = []
+bug = partial(declare, BUGS)
+
+
+@bug(
+    saved_by="unclean.leader.election.enable=false; and if it happens all the same, `audit --repair`",
+    scenario=an_unclean_leader_election,
+    caught_by="I1 I11",
+)
+def unclean_election_without_repair(patch: Patch) -> None:
+    """An unclean leader election happens and nobody repairs."""
+    patch.setattr(repair, "repair", lambda found: 0)
+
+
+@bug(
+    saved_by="the same message under the same id",
+    scenario=a_message_that_was_put_back_turns_up_after_all,
+    caught_by="I12",
+)
+def repair_that_makes_a_new_message_id(patch: Patch) -> None:
+    """Repair gives the message a new id."""
+    requeue = queue.requeue
+
+    def reborn(outbox_ids: Sequence[int]) -> list[int]:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE outbox_message SET message_id = gen_random_uuid() WHERE id = ANY(%s)", [list(outbox_ids)]
+            )
+        return requeue(outbox_ids)
+
+    patch.setattr(queue, "requeue", reborn)
+
+
+@bug(
+    saved_by="prune stays below every subscriber's audit mark",
+    scenario=a_consumer_is_down_for_longer_than_the_retention,
+    caught_by="I1 I11",
+)
+def prune_that_outruns_the_subscribers(patch: Patch) -> None:
+    """Prune goes by age alone."""
+    prune = retention.prune
+
+    def by_age(**arguments: Any) -> Any:
+        AuditMark.objects.update(confirmed_to=2**60)
+        return prune(**arguments)
+
+    patch.setattr(retention, "prune", by_age)

@@ -1,0 +1,86 @@
+"""Where scenarios play: the relay and the consumers in this process, on real servers that may be broken."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from devservices import BROKERS
+from faults import losses
+from faults.system import System
+from messaging.consume import consumer
+from messaging.produce import queue
+from messaging.produce.relay import Relay
+from messaging.produce.shards import SHARDS
+from messaging.registry import subscription
+from tests.faults.drained import nothing_travels, nothing_unread
+from tests.flow_tools import Flow
+
+ALL_SHARDS = list(range(SHARDS))
+QUIET_ROUNDS = 3  # in which nothing came, although there was something to come
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a scenario plays on. `patch` is undone when it ends."""
+
+    flow: Flow
+    patch: pytest.MonkeyPatch
+    system: System
+    settings: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the checker must be told."""
+
+    dead_letters: int = 0
+    kafka_may_lose: bool = False
+
+
+# A small story in which a bug bites, if there is one. On the product as it is, everything ends in order.
+Scenario = Callable[[Stage], Expected]
+
+
+class Died(BaseException):
+    """The process died here: nothing catches it."""
+
+
+def drain(flow: Flow) -> None:
+    """Let everything flow, as far as it can: a planted bug may keep it from its end."""
+    quiet = 0
+    while quiet < QUIET_ROUNDS:
+        quiet += 1
+        for name in ("inventory", "orders"):
+            # A message of unknown fate is tried again after a second.
+            rounds(flow.relay, seconds=0.6 + bool(flow.relay._retrying))
+            if consume(flow, name):
+                quiet = 0
+        if nothing_travels() and nothing_unread():
+            return
+
+
+def rounds(relay: Relay, *, seconds: float) -> None:
+    """Let a relay publish and settle until nothing is left to do, or so long."""
+    deadline = time.monotonic() + seconds
+    while (queue.backlog() or relay._flying) and time.monotonic() < deadline:
+        relay.round(shards=ALL_SHARDS, wait=0.1)
+
+
+def consume(flow: Flow, name: str) -> int:
+    """Run batches until none comes; how many records there were."""
+    declared, reader, count = subscription(name), flow.reader(name), 0
+    deadline = time.monotonic() + 30
+    # A new member must first be given its partitions.
+    while (read := consumer.run_once(declared, reader)) or not reader._consumer.assignment():
+        count += read
+        assert time.monotonic() < deadline, f"{name} is no member of its group"
+    return count
+
+
+def all_in_sync(system: System) -> bool:
+    """Whether each partition has its three replicas, so that any of them may lead."""
+    there = system.admin().list_topics(timeout=10).topics
+    return all(len(part.isrs) == len(BROKERS) for topic in losses.TOPICS for part in there[topic].partitions.values())
