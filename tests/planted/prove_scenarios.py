@@ -4,6 +4,7 @@ from faults import losses
 from messaging.models import OutboxMessage
 from messaging.prove import repair, retention
 from messaging.prove.audit import audit
+from messaging.registry import topics
 from tests.consume.messages import TOPIC
 from tests.factories import LineFactory, place
 from tests.flow_tools import envelope_of, produce_envelope, skip_what_the_log_holds
@@ -19,6 +20,9 @@ def an_unclean_leader_election(stage: Stage) -> Expected:
             place(LineFactory(sku="SKU-A"))
         stage.flow.relay_all()
 
+    # A broker that lost power may have forgotten which records were deleted: nothing may ever have stood there.
+    for declared in topics():
+        losses.make_again(stage.system, declared.name)
     losses.elect_uncleanly(stage.system, TOPIC, between=orders)
     drain(stage.flow)
     repair.repair(audit().losses)
