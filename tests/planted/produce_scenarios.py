@@ -98,7 +98,8 @@ def a_relay_stalls_before_it_publishes_and_another_goes_on(stage: Stage) -> Expe
         publish(self, message)
 
     stage.patch.setattr(Publisher, "publish", stall_once)
-    rounds(Relay(), seconds=2)
+    # Longer than it stalls, so that it publishes and settles in the end.
+    rounds(Relay(), seconds=10)
     drain(stage.flow)
     return Expected()
 
@@ -173,7 +174,7 @@ def _rounds_in_a_child(relay: Relay) -> None:
     child = os.fork()
     if child == 0:
         with contextlib.suppress(BaseException):
-            rounds(relay, seconds=5)
+            rounds(relay, seconds=3)
         os._exit(0)
     too_long = threading.Timer(20, lambda: _kill(child))
     too_long.start()
