@@ -57,10 +57,12 @@ def unconfirmed(subscription: Subscription, *, after_id: int) -> list[Unconfirme
             WHERE m.id > %(after)s AND r.outbox_id > %(after)s AND m.topic = ANY(%(topics)s)
               AND NOT EXISTS (SELECT FROM processed_message p
                               WHERE p.message_id = m.message_id AND p.consumer = %(consumer)s)
-              -- By its place: the id that an unreadable record claims may be a stranger's.
+              -- By its place, since the id that an unreadable record claims may be a stranger's; and younger than
+              -- the message, since a topic that was made again counts its offsets anew.
               AND NOT EXISTS (SELECT FROM dead_letter d
                               WHERE d.consumer = %(consumer)s AND d.topic = m.topic
-                                AND d.partition = r.partition AND d."offset" = r."offset")
+                                AND d.partition = r.partition AND d."offset" = r."offset"
+                                AND d.created_at >= m.created_at)
             ORDER BY m.id
             """,
             {"after": after_id, "topics": list(subscription.topics), "consumer": subscription.consumer},

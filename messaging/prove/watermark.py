@@ -53,7 +53,8 @@ def first_unconfirmed(subscription: Subscription, *, after_id: int) -> int | Non
                               WHERE p.message_id = m.message_id AND p.consumer = %(consumer)s)
               AND NOT EXISTS (SELECT FROM outbox_receipt r JOIN dead_letter d
                                 ON d.topic = m.topic AND d.partition = r.partition AND d."offset" = r."offset"
-                              WHERE r.outbox_id = m.id AND d.consumer = %(consumer)s)
+                              WHERE r.outbox_id = m.id AND d.consumer = %(consumer)s
+                                AND d.created_at >= m.created_at)
             """,
             {"after": after_id, "topics": list(subscription.topics), "consumer": subscription.consumer},
         )

@@ -1,18 +1,20 @@
 """Repair: what Kafka lost is published again under the same id, and what it did not lose is left alone."""
 
 import json
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from inventory.models import StockItem
 from messaging.models import OutboxPending, OutboxReceipt, ProcessedMessage, RepairedMessage
 from messaging.prove.audit import audit
 from messaging.prove.repair import repair
 from messaging.tasks import audit as audit_task
-from tests.factories import LineFactory, StockItemFactory, place
+from tests.factories import DeadLetterFactory, LineFactory, StockItemFactory, place
 from tests.flow_tools import Flow, skip_what_the_log_holds
 
 
@@ -36,6 +38,18 @@ class TestWhatKafkaLost:
         assert StockItem.objects.get().on_hand == 97
         assert audit(deep=True).nothing_missing
         assert RepairedMessage.objects.count() == 3
+
+    def test_is_not_hidden_by_a_dead_letter_of_the_topic_s_earlier_life(self, passed: Flow) -> None:
+        """A topic that was made again counts its offsets anew, and a dead letter knows its place only."""
+        receipt = OutboxReceipt.objects.earliest("pk")
+        DeadLetterFactory(
+            topic="orders.events",
+            partition=receipt.partition,
+            offset=receipt.offset,
+            created_at=timezone.now() - timedelta(days=1),
+        )
+
+        assert len(audit().losses) == 3
 
     def test_keeps_its_message_id(self, passed: Flow) -> None:
         lost = {loss.message.message_id for loss in audit().losses}
