@@ -110,6 +110,7 @@ class Loaded(HTMLParser):
         self.addresses += [value for name, value in attrs if name in {"src", "href"} and value]
 
 
+@pytest.mark.django_db  # closing a file's response looks after the connection, where an earlier test has left one
 class TestTheDocumentationPage:
     def test_loads_everything_from_this_server(self) -> None:
         page = Client().get("/api/docs").content.decode()
