@@ -40,6 +40,7 @@ class Point:
     skips_empty: bool = False
 
 
+_AFTER = (When.AFTER,)
 _BOTH = (When.BEFORE, When.AFTER)
 _ALL = (When.BEFORE, When.AFTER, When.LOST)
 _CONSUMERS = (Role.INVENTORY, Role.ORDERS)
@@ -58,7 +59,9 @@ POINTS: tuple[Point, ...] = (
     Point("relay.collect", "messaging.produce.publisher:Publisher.collect", (Role.RELAY,), _BOTH, "W8"),
     Point("relay.settle", "messaging.produce.queue:settle", (Role.RELAY,), _ALL, "W9"),
     # The consumers: inventory and, on the reply's way, orders
-    Point("consume.read", "messaging.consume.reader:Reader.next_batch", _CONSUMERS, (When.AFTER,), "W15", True),
+    Point(
+        "consume.read", "messaging.consume.reader:Reader.next_batch", _CONSUMERS, (When.AFTER,), "W15", skips_empty=True
+    ),
     Point("consume.inbox", "messaging.consume.inbox:take", _CONSUMERS, _BOTH, "W15"),
     Point("consume.order", "messaging.consume.key_order:admit", _CONSUMERS, (When.AFTER,), "W15"),
     Point("consume.stock", "inventory.services:_move", (Role.INVENTORY,), _BOTH, "W15"),

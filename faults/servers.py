@@ -1,4 +1,7 @@
-"""Every fault by its name, and the way back from all of them."""
+"""Every fault of servers, programs and lines by its name, and the way back.
+
+What makes Kafka lose records is in `losses`.
+"""
 
 from devservices import SERVER_ROLES
 from faults import brokers, database, network, programs, redis_and_beat

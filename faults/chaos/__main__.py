@@ -45,8 +45,10 @@ def main() -> int:
     f = done.figures
     print(f"seed {seed}: {f['faults_injected']} faults of {len(f['faults_by_kind'])} kinds, {f['accepted']} orders, "
           f"{f['redelivered']} redeliveries absorbed, {f['repaired']} messages that Kafka lost put back")  # fmt: skip
-    print(f"leader changes {f['leader_changes']}, rebalances {f['rebalances']}, longest stall {f['longest_stall_s']} s"
-          f", drained in {f['drain_s']} s; the stock was read {len(done.seen.samples)} times")  # fmt: skip
+    print(
+        f"leader changes {f['leader_changes']}, assignments changed {f['assignments_changed']}, longest stall "
+        f"{f['longest_stall_s']} s, drained in {f['drain_s']} s; the stock was read {len(done.seen.samples)} times"
+    )
     print(f"report: {os.path.relpath(folder)}")
     for violation in done.verdict.violations:
         print(violation)

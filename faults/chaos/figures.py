@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 from typing import Any
 
 import psycopg
@@ -84,13 +84,16 @@ def _seam(done: Done) -> str:
 
 
 def _noticed_after(injected: Sequence[Done], line: Timeline) -> float | None:
-    """From the end of a fault that loses records to the first repair after it: the longest of them."""
+    """From the end of a fault that may lose records to the first repair after it: the median of them.
+
+    Other faults keep the audit from its work meanwhile, and a fault that lost nothing has no repair of its own.
+    """
     waits = []
     for done in injected:
         after = [at - done.ended for at in line.repaired if at >= done.ended]
-        if done.planned.name in LOSING and after and min(after) < 60:
+        if done.planned.name in LOSING and after:
             waits.append(min(after))
-    return round(max(waits), 1) if waits else None
+    return round(median(waits), 1) if waits else None
 
 
 def _rebalances(logs: Path) -> dict[str, int]:
@@ -104,8 +107,8 @@ def _rebalances(logs: Path) -> dict[str, int]:
                 except (ValueError, TypeError, KeyError):
                     continue
     return {
-        "rebalances": said["partitions revoked"] + said["partitions assigned"],
-        "rebalances_with_a_batch_in_hand": said["partitions lost"]
+        "assignments_changed": said["partitions revoked"] + said["partitions assigned"],
+        "rebalances_in_mid_handler": said["partitions lost"]
         + said["offsets not committed, expecting redeliveries"]
         + said["offset not committed, expecting redeliveries"],
         "batches_set_back": said["it cannot be done now, trying again"],

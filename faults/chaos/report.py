@@ -92,7 +92,11 @@ def _text(run: Run) -> list[str]:
         f"place, {f['gone_from_log_after_use']} gone from it after use |",
         f"| redeliveries absorbed | {f['redelivered']} |",
         f"| lost by Kafka and put back | {f['repaired']}"
-        + (f"; noticed within {f['noticed_after_s']} s" if f["noticed_after_s"] is not None else "")
+        + (
+            f"; the first repair came {f['noticed_after_s']} s after such a fault (median)"
+            if f["noticed_after_s"] is not None
+            else ""
+        )
         + " |",
         f"| stock read as a bank would | {len(run.seen.samples)} times while it ran ({run.seen.blind} times "
         f"PostgreSQL did not answer); it did not add up {len(run.seen.unsettled)} times |",
@@ -100,7 +104,8 @@ def _text(run: Run) -> list[str]:
         "were refused |",
         f"| POSTs without an answer, repeated | {f['unsure']}; given up by the client {f['given_up']} |",
         f"| leader changes | {f['leader_changes']} |",
-        f"| rebalances | {f['rebalances']}; {f['rebalances_with_a_batch_in_hand']} with a batch in hand |",
+        f"| assignments changed by rebalances | {f['assignments_changed']}; {f['rebalances_in_mid_handler']} times "
+        "a member lost its partitions or its commit was refused with a batch in hand |",
         f"| batches set back by trouble | {f['batches_set_back']} |",
         f"| accepted to decided | p50 {f['latency_p50_s']} s, p99 {f['latency_p99_s']} s, "
         f"longest {f['latency_max_s']} s |",

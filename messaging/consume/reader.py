@@ -103,7 +103,7 @@ class Reader:
         log.info("partitions assigned", partitions=_names(partitions))
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        # The batch before this call was committed in full: there is nothing left to let go of.
+        # Nothing to commit: a batch in hand (while it rests) or a refused commit is delivered again, to the next owner.
         log.info("partitions revoked", partitions=_names(partitions))
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:

@@ -6,7 +6,7 @@ publish a duplicate, which the inbox absorbs, and settle what really was acknowl
 
 from django.db import connection
 
-# A relay that was killed frees its shards after this long; a living one renews at every round.
+# A relay that was killed frees its shards after this long; a living one renews them each second.
 LEASE_SECONDS = 5
 
 

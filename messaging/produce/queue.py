@@ -45,7 +45,8 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Kafka will never take this message: too large, invalid, no such topic, no permission."""
+    """Kafka will never take this message, whoever asks: it is too large or invalid. A missing topic or permission
+    does not count."""
 
     outbox_id: int
     error: str

@@ -1,7 +1,7 @@
 """The audit: is every message that was written where it must be, and nothing anywhere else?
 
 Order matters. The groups' offsets are read first, then one snapshot of the database, then the log:
-a consumer commits its database before its offset, so what stands behind an offset must be in the
+a consumer commits its database before its offset, so what an offset has passed must be in the
 snapshot; a relay writes a receipt after the acknowledgement, so what has one must be in the log.
 """
 
@@ -69,7 +69,7 @@ def _books(keys: Sequence[str] | None) -> DomainBooks:
 
 
 def _keys(after_id: int) -> list[str]:
-    """The keys of the messages behind this id: only what they name has changed."""
+    """The keys of the messages with a higher id than this: only what they name has changed."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT DISTINCT partition_key FROM outbox_message WHERE id > %s", [after_id])
         return [key for (key,) in cursor.fetchall()]

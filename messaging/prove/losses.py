@@ -48,7 +48,7 @@ class Loss:
 
 
 def unconfirmed(subscription: Subscription, *, after_id: int) -> list[Unconfirmed]:
-    """Acknowledged messages behind this outbox id that are neither in the consumer's inbox nor its dead letter."""
+    """Acknowledged messages with a higher outbox id that are neither in the consumer's inbox nor its dead letter."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -76,7 +76,7 @@ def find(
     """Those of the unconfirmed messages that can no longer reach the consumer.
 
     `offsets` must have been read before `waiting`: a consumer commits its database before its offset,
-    so what stands behind the offset would be in its inbox. Raises KafkaException.
+    so what the offset has passed would be in its inbox. Raises KafkaException.
     """
     passed = [m for m in waiting if m.offset < offsets.get(m.place, 0)]
     absent = _absent(subscription, [m for m in waiting if m.offset >= offsets.get(m.place, 0)], log)
@@ -84,7 +84,7 @@ def find(
         time.sleep(SECOND_LOOK_SECONDS)
         absent = _absent(subscription, absent, log)
     return [
-        *(Loss(subscription.consumer, m, "the group's offset is behind it") for m in passed),
+        *(Loss(subscription.consumer, m, "the group's offset has passed it") for m in passed),
         *(Loss(subscription.consumer, m, "the log does not hold it") for m in absent),
     ]
 

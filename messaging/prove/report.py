@@ -21,7 +21,7 @@ class DomainBooks:
 class Report:
     """The audit's answer. Lists hold ids; the counts of the domain stand beside the mechanism's.
 
-    `after_id` is the outbox id behind which this audit began: what came before was confirmed by an
+    `after_id` is the outbox id after which this audit began: what came before was confirmed by an
     earlier one, and is in none of the counts of messages and orders. 0 where everything was compared.
     `losses` are those of the `lost` that Kafka lost, and that `repair` can put back.
     """

@@ -43,7 +43,7 @@ def look() -> Look:
 
 
 def first_unconfirmed(subscription: Subscription, *, after_id: int) -> int | None:
-    """The first message behind this id that the consumer has not taken, acknowledged or not."""
+    """The first message with a higher id than this that the consumer has not taken, acknowledged or not."""
     with connection.cursor() as cursor:
         cursor.execute(
             """

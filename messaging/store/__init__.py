@@ -2,5 +2,7 @@
 
 - `kafka` holds the client settings that do not lose data.
 - `topics` provisions the topics with three replicas of which two must answer.
-- `doctor` reads the live cluster and database and says what could lose a message.
+- `doctor` reads the live cluster and database (`kafka_checks`, `postgres_checks`) and says what could lose a
+  message (`findings`); `guard` keeps relay and consumers from starting on it.
+- `records` turns the client's messages into ours.
 """

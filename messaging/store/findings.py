@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """UNSAFE loses messages by configuration; DEGRADED is a passing state that heals by itself."""
+    """UNSAFE loses messages by configuration; DEGRADED loses nothing, and relay and consumers may start."""
 
     UNSAFE = "unsafe"
     DEGRADED = "degraded"

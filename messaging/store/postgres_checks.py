@@ -1,4 +1,4 @@
-"""PostgreSQL's durability: a committed order must survive the crash of its machine."""
+"""PostgreSQL's durability: a committed order must survive the crash of its machine. And whether the clocks agree."""
 
 import time
 

@@ -58,7 +58,7 @@ class Command(BaseCommand):
         ids: dict[str, list[str]] = answer.pop("ids")
         after_id = answer.pop("after_id")
         if after_id:
-            self.stdout.write(f"only what is new, behind outbox id {after_id}")
+            self.stdout.write(f"only what is new, after outbox id {after_id}")
         for name, count in answer.items():
             self.stdout.write(f"{name:>17}  {'not read (--deep)' if count is None else count}")
         for name, found in ids.items():
