@@ -38,29 +38,29 @@ class Client:
         self._http = httpx.Client(
             base_url=api_url, headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT_SECONDS
         )
-        self._seen = seen
+        self.seen = seen
         self._patience = patience
 
     def place(self, lines: list[dict[str, object]], *, attempts: int | None = None) -> str | None:
         """Place an order; its id. With `attempts` the client may give up: None, and 0 or 1 order was made."""
         key = uuid.uuid4().hex
-        with self._seen.lock:
-            self._seen.keys.add(key)
+        with self.seen.lock:
+            self.seen.keys.add(key)
         started = time.monotonic()
         order_id = self._post("/api/orders", 201, attempts, json={"lines": lines}, headers={"Idempotency-Key": key})
-        with self._seen.lock:
+        with self.seen.lock:
             if order_id is None:
-                self._seen.given_up += 1
+                self.seen.given_up += 1
             else:
-                self._seen.accepted[order_id] = time.monotonic()
-                self._seen.answer_seconds.append(time.monotonic() - started)
+                self.seen.accepted[order_id] = time.monotonic()
+                self.seen.answer_seconds.append(time.monotonic() - started)
         return order_id
 
     def cancel(self, order_id: str) -> None:
         """Ask for the cancellation until it is answered; a rejected order has nothing to cancel."""
         self._post(f"/api/orders/{order_id}/cancel", 202, None)
-        with self._seen.lock:
-            self._seen.cancelled += 1
+        with self.seen.lock:
+            self.seen.cancelled += 1
 
     def close(self) -> None:
         self._http.close()
@@ -81,8 +81,8 @@ class Client:
                 problem = f"{response.status_code} {response.text[:200]}"
             except httpx.TransportError as error:
                 problem = repr(error)
-            with self._seen.lock:
-                self._seen.unsure += 1
+            with self.seen.lock:
+                self.seen.unsure += 1
             if attempts is not None and tried >= attempts:
                 return None
             if time.monotonic() > deadline:

@@ -11,6 +11,7 @@ from django.db import connection
 from messaging.models import DeadLetter, OutboxPending
 from messaging.prove.audit import Report, audit
 from orders.models import Order
+from tests.faults.drained import check_now
 from tests.flow_tools import wait_until
 
 DRAIN_SECONDS = 60.0
@@ -33,6 +34,9 @@ def assert_nothing_lost(accepted: Collection[UUID] = (), *, within: float = DRAI
     assert report.written == report.acknowledged == report.in_log
     assert report.parked == 0
     assert_no_dead_letter()
+    # And once more by somebody who shares no code with the product.
+    verdict = check_now(accepted=[str(order_id) for order_id in accepted])
+    assert not verdict.violations, verdict.histories
     missing = set(accepted) - set(Order.objects.filter(pk__in=accepted).values_list("pk", flat=True))
     assert not missing, f"accepted, and not in the database: {missing}"
     return report
