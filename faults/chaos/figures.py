@@ -61,7 +61,7 @@ def sum_up(
     """The run's figures under stable names; times in seconds."""
     injected = [done for done in faults if not done.failed]
     seconds = [taken for _, taken in line.latency]
-    cuts = quantiles(seconds, n=100) if len(seconds) > 1 else [0.0] * 99
+    cuts = quantiles(seconds, n=100, method="inclusive") if len(seconds) > 1 else [0.0] * 99
     return {
         **counts,
         "faults_planned": len(faults),
