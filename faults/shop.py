@@ -11,9 +11,6 @@ from demo import system
 from devservices import Program, Stack
 from faults.points import Role
 
-# `manage.py relay` instead of Celery: one process whose death is the relay's death.
-RELAY_COMMAND = "relay"
-
 
 class Shop:
     """Start the processes against a database, arm them, and stop them again.
@@ -47,6 +44,7 @@ class Shop:
         """The product's processes, each with a file of its own that arms it."""
         all_ = {program.role: program for program in system.programs(self.stack, self.env)}
         if not self._celery:
+            # One process whose death is the relay's death.
             web = all_["web"]
             del all_["beat"], all_["worker"]
             command = [web.command[0], "manage.py", "relay"]

@@ -39,7 +39,11 @@ def audit(*, deep: bool = False, new_only: bool = False) -> Report:
         counts = _counts(after_id)
         books = _books(_keys(after_id) if new_only else None)
         waiting = {sub.consumer: losses.unconfirmed(sub, after_id=after[sub.consumer]) for sub in declared}
-        first_open = {sub.consumer: watermark.first_unconfirmed(sub, after_id=after[sub.consumer]) for sub in declared}
+        # Only what is to raise the marks needs to know where they must stop.
+        first_open = {
+            sub.consumer: watermark.first_unconfirmed(sub, after_id=after[sub.consumer])
+            for sub in (declared if new_only else ())
+        }
         strangers = [] if new_only else _strangers()
     with LogReader() as log:
         lost = [

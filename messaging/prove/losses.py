@@ -8,6 +8,7 @@ records. A message that only waits its turn in the log is not lost.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -51,23 +52,33 @@ def unconfirmed(subscription: Subscription, *, after_id: int) -> list[Unconfirme
     """Acknowledged messages with a higher outbox id that are neither in the consumer's inbox nor its dead letter."""
     with connection.cursor() as cursor:
         cursor.execute(
-            """
-            SELECT m.id, m.message_id, m.topic, r.partition, r."offset"
-            FROM outbox_message m JOIN outbox_receipt r ON r.outbox_id = m.id
-            WHERE m.id > %(after)s AND r.outbox_id > %(after)s AND m.topic = ANY(%(topics)s)
-              AND NOT EXISTS (SELECT FROM processed_message p
-                              WHERE p.message_id = m.message_id AND p.consumer = %(consumer)s)
-              -- By its place, since the id that an unreadable record claims may be a stranger's; and younger than
-              -- the message, since a topic that was made again counts its offsets anew.
-              AND NOT EXISTS (SELECT FROM dead_letter d
-                              WHERE d.consumer = %(consumer)s AND d.topic = m.topic
-                                AND d.partition = r.partition AND d."offset" = r."offset"
-                                AND d.created_at >= m.created_at)
-            ORDER BY m.id
+            f"""
+            SELECT m.id, m.message_id, m.topic, r.partition, r."offset" {NOT_TAKEN}
+              AND r.outbox_id > %(after)s ORDER BY m.id
             """,
-            {"after": after_id, "topics": list(subscription.topics), "consumer": subscription.consumer},
+            not_taken_by(subscription, after_id=after_id),
         )
         return [Unconfirmed(*row) for row in cursor.fetchall()]
+
+
+# Written messages that a consumer has not taken, with their receipts where they have one.
+NOT_TAKEN = """
+    FROM outbox_message m LEFT JOIN outbox_receipt r ON r.outbox_id = m.id
+    WHERE m.id > %(after)s AND m.topic = ANY(%(topics)s)
+      AND NOT EXISTS (SELECT FROM processed_message p
+                      WHERE p.message_id = m.message_id AND p.consumer = %(consumer)s)
+      -- By its place, since the id that an unreadable record claims may be a stranger's; and younger than
+      -- the message, since a topic that was made again counts its offsets anew.
+      AND NOT EXISTS (SELECT FROM dead_letter d
+                      WHERE d.consumer = %(consumer)s AND d.topic = m.topic
+                        AND d.partition = r.partition AND d."offset" = r."offset"
+                        AND d.created_at >= m.created_at)
+"""
+
+
+def not_taken_by(subscription: Subscription, *, after_id: int) -> dict[str, Any]:
+    """The values of NOT_TAKEN."""
+    return {"after": after_id, "topics": list(subscription.topics), "consumer": subscription.consumer}
 
 
 def find(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from django.db import connection
 
+from messaging.prove.losses import NOT_TAKEN, not_taken_by
 from messaging.registry import Subscription
 
 
@@ -45,19 +46,7 @@ def look() -> Look:
 def first_unconfirmed(subscription: Subscription, *, after_id: int) -> int | None:
     """The first message with a higher id than this that the consumer has not taken, acknowledged or not."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT min(m.id) FROM outbox_message m
-            WHERE m.id > %(after)s AND m.topic = ANY(%(topics)s)
-              AND NOT EXISTS (SELECT FROM processed_message p
-                              WHERE p.message_id = m.message_id AND p.consumer = %(consumer)s)
-              AND NOT EXISTS (SELECT FROM outbox_receipt r JOIN dead_letter d
-                                ON d.topic = m.topic AND d.partition = r.partition AND d."offset" = r."offset"
-                              WHERE r.outbox_id = m.id AND d.consumer = %(consumer)s
-                                AND d.created_at >= m.created_at)
-            """,
-            {"after": after_id, "topics": list(subscription.topics), "consumer": subscription.consumer},
-        )
+        cursor.execute(f"SELECT min(m.id) {NOT_TAKEN}", not_taken_by(subscription, after_id=after_id))
         found: int | None = cursor.fetchone()[0]
         return found
 
