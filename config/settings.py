@@ -98,6 +98,10 @@ DATABASES = {
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             "connect_timeout": 5,
+            # PostgreSQL parses and plans each statement once a connection instead of at each call. Behind a pooler
+            # that does not carry prepared statements, set the threshold to None.
+            "server_side_binding": True,
+            "prepare_threshold": 5,
             "application_name": env.str("ROLE", default="manage"),
             "tcp_user_timeout": 15_000,
             "keepalives_idle": 10,

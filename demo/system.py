@@ -62,7 +62,8 @@ def programs(stack: Stack, env: Mapping[str, str]) -> list[Program]:
     python = sys.executable
     celery = [python, "-m", "celery", "-A", "config"]
     commands = {
-        "web": [python, "-m", "gunicorn", "config.wsgi"],
+        # Where cores are few, what was accepted is finished before more is accepted.
+        "web": ["nice", "-n", "10", python, "-m", "gunicorn", "config.wsgi"],
         "beat": [*celery, "beat", "--schedule", str(stack.folder / "celerybeat-schedule"), "--pidfile="],
         "worker": [*celery, "worker", "--pool=threads", "--concurrency=2"],
         "consume-inventory": [python, "manage.py", "consume", "inventory"],

@@ -16,7 +16,7 @@ from uuid_utils.compat import uuid7
 from messaging.produce import outbox
 from orders.errors import KeyReused, NoSuchOrder, NotCancellable, RequestInFlight
 from orders.messages import Line, OrderCancelled, OrderPlaced
-from orders.models import IdempotencyKey, Order, OrderLine
+from orders.models import IdempotencyKey, Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +36,10 @@ def place_order(*, client_id: int, idempotency_key: str, body_sha256: str, lines
     order_id = uuid7()
     answer = _answer(order_id, lines)
     with transaction.atomic(durable=True):
-        if not _claim_key(client_id, idempotency_key, body_sha256, order_id, answer):
+        if not _write(
+            order_id, lines, client_id=client_id, key=idempotency_key, body_sha256=body_sha256, answer=answer
+        ):
             return Placed(_stored_answer(client_id, idempotency_key, body_sha256), replayed=True)
-        Order.objects.bulk_create([Order(id=order_id, client_id=client_id)])
-        OrderLine.objects.bulk_create(
-            [OrderLine(order_id=order_id, sku=line.sku, quantity=line.quantity) for line in lines]
-        )
         outbox.append(OrderPlaced(order_id=order_id, lines=list(lines)), partition_key=str(order_id), sequence=1)
     return Placed(answer, replayed=False)
 
@@ -66,20 +64,46 @@ def cancel_order(*, client_id: int, order_id: UUID) -> Order:
         return order
 
 
-def _claim_key(client_id: int, key: str, body_sha256: str, order_id: UUID, answer: str) -> bool:
-    """Take the key for this order, or say that it is taken. Never waits for another request."""
+def _write(order_id: UUID, lines: Sequence[Line], *, client_id: int, key: str, body_sha256: str, answer: str) -> bool:
+    """Write the key, the order and its lines; nothing at all, and False, when the key is taken.
+
+    Never waits for another request.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
-            # The lock ends with the transaction. Who does not get it competes with a request in flight.
-            """
-            INSERT INTO idempotency_key (client_id, key, body_sha256, order_id, answer)
-            SELECT %(client)s, %(key)s, %(digest)s, %(order)s, %(answer)s
-            WHERE pg_try_advisory_xact_lock(hashtextextended(%(key)s, %(client)s))
-            ON CONFLICT (client_id, key) DO NOTHING
-            """,
-            {"client": client_id, "key": key, "digest": body_sha256, "order": order_id, "answer": answer},
+            _WRITE,
+            {
+                "client": client_id,
+                "key": key,
+                "digest": body_sha256,
+                "order": order_id,
+                "answer": answer,
+                "status": Order.Status.PENDING,
+                "skus": [line.sku for line in lines],
+                "quantities": [line.quantity for line in lines],
+            },
         )
-        return bool(cursor.rowcount == 1)
+        return bool(cursor.rowcount)
+
+
+# One round trip for the three: each takes its rows from what the one before it really wrote.
+_WRITE = """
+    WITH claimed AS (
+        INSERT INTO idempotency_key (client_id, key, body_sha256, order_id, answer)
+        SELECT %(client)s::bigint, %(key)s::text, %(digest)s, %(order)s::uuid, %(answer)s
+        -- The lock ends with the transaction. Who does not get it competes with a request in flight.
+        WHERE pg_try_advisory_xact_lock(hashtextextended(%(key)s::text, %(client)s::bigint))
+        ON CONFLICT (client_id, key) DO NOTHING
+        RETURNING client_id, order_id
+    ), placed AS (
+        INSERT INTO orders_order (id, client_id, status, version, rejection_reason)
+        SELECT order_id, client_id, %(status)s, 1, '' FROM claimed
+        RETURNING id
+    )
+    INSERT INTO orders_orderline (order_id, sku, quantity)
+    SELECT placed.id, line.sku, line.quantity
+    FROM placed, unnest(%(skus)s::text[], %(quantities)s::int[]) AS line (sku, quantity)
+"""
 
 
 def _stored_answer(client_id: int, key: str, body_sha256: str) -> str:

@@ -58,21 +58,17 @@ def advance(consumer: str, applied: Sequence[Delivery]) -> list[Delivery]:
     }
     with connection.cursor() as cursor:
         cursor.execute(
-            """
-            UPDATE key_position p SET last_sequence = applied.sequence
-            FROM unnest(%(sources)s::text[], %(keys)s::text[], %(sequences)s::int[])
-                 AS applied (source, key, sequence)
-            WHERE p.consumer = %(consumer)s AND p.source = applied.source AND p.partition_key = applied.key
-            """,
-            columns,
-        )
-        cursor.execute(
             f"""
-            DELETE FROM parked_message p
-            USING unnest(%(sources)s::text[], %(keys)s::text[], %(sequences)s::int[])
-                  AS applied (by_source, of_key, last)
-            WHERE p.consumer = %(consumer)s AND p.source = applied.by_source
-              AND p.partition_key = applied.of_key AND p.sequence = applied.last + 1
+            WITH applied AS (
+                SELECT * FROM unnest(%(sources)s::text[], %(keys)s::text[], %(sequences)s::int[])
+                              AS applied (by_source, of_key, last)
+            ), noted AS (
+                UPDATE key_position p SET last_sequence = applied.last FROM applied
+                WHERE p.consumer = %(consumer)s AND p.source = by_source AND p.partition_key = of_key
+            )
+            DELETE FROM parked_message p USING applied
+            WHERE p.consumer = %(consumer)s AND p.source = by_source AND p.partition_key = of_key
+              AND p.sequence = applied.last + 1
             RETURNING {RAW_COLUMNS}
             """,
             columns,

@@ -16,9 +16,14 @@ from messaging.registry import Subscription
 from messaging.store.kafka import consumer_settings
 from messaging.store.records import record_of
 
+Partition = tuple[str, int]  # topic, number
+
 log = structlog.get_logger(__name__)
 
 BATCH = 500
+GATHER_SECONDS = 0.002  # what arrives this soon after a first record shares its transaction
+COMMIT_SECONDS = 0.1  # offsets are committed this often; a crash brings no more than this much again
+REFUSED_SECONDS = 1.0  # … and this long after a commit was refused
 CANNOT_BE_UNPACKED = "cannot-be-unpacked"  # the only header of such a record; its value is the client's reason
 
 
@@ -26,6 +31,8 @@ class Reader:
     """One member of a consumer group. Every method must be called from the same thread."""
 
     def __init__(self, subscription: Subscription) -> None:
+        self._handled: dict[Partition, Record] = {}  # the last one of each partition, its offset not committed yet
+        self._commit_due = 0.0
         self._consumer = Consumer(consumer_settings(subscription.consumer))
         self._consumer.subscribe(
             list(subscription.topics),
@@ -39,34 +46,51 @@ class Reader:
 
         Raises FatalClientError when this member can never read again.
         """
-        first = self._consumer.poll(timeout)
+        first = self._consumer.poll(min(timeout, COMMIT_SECONDS) if self._handled else timeout)
         if first is None:
+            self._commit_if_due()
             return []
-        # `consume(n, t)` would wait out its time: with 0 it takes what is there already.
-        messages = [first, *self._consumer.consume(BATCH - 1, 0)]
+        messages = [first, *self._consumer.consume(BATCH - 1, GATHER_SECONDS)]
         mine = {(part.topic, part.partition) for part in self._consumer.assignment()}
         # A rebalance inside these two calls may have given a partition away.
         return [self._record(m) for m in messages if _is_record(m) and (m.topic(), m.partition()) in mine]
 
     def commit(self, records: Sequence[Record]) -> None:
-        """Commit the offsets behind these records, and wait for the answer of each partition.
+        """Commit the offsets behind these records, whose effects are committed: now, or with the next ones, as an
+        offset commit costs the brokers as much as a message. See decision 0014."""
+        self._handled |= {(record.topic, record.partition): record for record in records}
+        self._commit_if_due()
 
-        A refusal is no loss: the records are delivered again, and the inbox absorbs them.
+    def _commit_if_due(self) -> None:
+        if self._handled and time.monotonic() >= self._commit_due:
+            self._commit_handled()
+
+    def _commit_handled(self) -> None:
+        """Commit, and wait for the answer of each partition.
+
+        A refusal is no loss: the records are delivered again, and the inbox absorbs them. But a member that keeps
+        its partition in a rebalance gets nothing again, so what was refused is committed with the next.
         """
+        self._commit_due = time.monotonic() + COMMIT_SECONDS
+        offsets = [_next_offset(record) for record in self._handled.values()]
         try:
-            answers = self._consumer.commit(offsets=_next_offsets(records), asynchronous=False) or []
+            answers = self._consumer.commit(offsets=offsets, asynchronous=False) or []
         except KafkaException as error:
             _raise_if_fatal(error.args[0])
-            log.warning("offsets not committed, expecting redeliveries", error=str(error.args[0]))
+            log.warning("offsets not committed, trying again", error=str(error.args[0]))
+            self._commit_due = time.monotonic() + REFUSED_SECONDS
             return
         for answer in answers:
             if answer.error:
                 log.warning(
-                    "offset not committed, expecting redeliveries",
+                    "offset not committed, trying again",
                     topic=answer.topic,
                     partition=answer.partition,
                     error=str(answer.error),
                 )
+                self._commit_due = time.monotonic() + REFUSED_SECONDS
+            else:
+                self._handled.pop((answer.topic, answer.partition), None)
 
     def rewind(self, records: Sequence[Record], *, wait: float) -> None:
         """Go back to before these records and rest for `wait` seconds, without leaving the group."""
@@ -86,8 +110,12 @@ class Reader:
         self._consumer.resume(mine)
 
     def close(self) -> None:
-        """Leave the group. Nothing is committed here: what is not committed is delivered again."""
-        self._consumer.close()
+        """Commit what is handled, and leave the group."""
+        try:
+            if self._handled:
+                self._commit_handled()
+        finally:
+            self._consumer.close()
 
     def _record(self, message: Message) -> Record:
         """The record; without its bytes where they cannot be unpacked, and reading goes on behind it."""
@@ -103,12 +131,21 @@ class Reader:
         log.info("partitions assigned", partitions=_names(partitions))
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        # Nothing to commit: a batch in hand (while it rests) or a refused commit is delivered again, to the next owner.
+        # Called within a poll: what is handled is committed before the next owner begins. A batch in hand (while it
+        # rests) is not handled, and is delivered to that one.
         log.info("partitions revoked", partitions=_names(partitions))
+        if self._handled:
+            self._commit_handled()
+        self._forget(partitions)
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
-        # Another member has them already: never commit now.
+        # Another member has them already: never commit them now.
         log.warning("partitions lost", partitions=_names(partitions))
+        self._forget(partitions)
+
+    def _forget(self, partitions: Iterable[TopicPartition]) -> None:
+        for part in partitions:
+            self._handled.pop((part.topic, part.partition), None)
 
 
 def _is_record(message: Message) -> bool:
@@ -130,15 +167,10 @@ def _raise_if_fatal(error: KafkaError) -> None:
         raise FatalClientError(error.str())
 
 
-def _next_offsets(records: Iterable[Record]) -> list[TopicPartition]:
-    last = {(record.topic, record.partition): record for record in records}
+def _next_offset(record: Record) -> TopicPartition:
     # With the leader epoch, so that a log truncated meanwhile is noticed rather than skipped.
-    return [
-        TopicPartition(r.topic, r.partition, r.offset + 1, leader_epoch=r.leader_epoch)
-        if r.leader_epoch is not None
-        else TopicPartition(r.topic, r.partition, r.offset + 1)
-        for r in last.values()
-    ]
+    epoch = {} if record.leader_epoch is None else {"leader_epoch": record.leader_epoch}
+    return TopicPartition(record.topic, record.partition, record.offset + 1, **epoch)
 
 
 def _first_offsets(records: Sequence[Record]) -> list[TopicPartition]:

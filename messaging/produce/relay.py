@@ -37,6 +37,8 @@ LATE_SECONDS = 1.0  # after which a report is late: its partition may be dead
 LATE_WINDOW = 500  # late messages of a shard, before the shard is left out until reports come
 PAGE = 4000  # rows read at once
 PAGES = 10  # pages a round looks through for streams that are free
+ROUND_SECONDS = 0.01  # a round lasts so long while few messages come: they travel together, and wait for their reports
+FEW = 100  # messages of a round; with more, reports are collected while the next ones are fetched
 IDLE_SECONDS = (0.01, 0.1)  # the shortest and the longest wait when there is nothing to do
 RENEW_SECONDS = 1.0  # a fraction of the lease
 RETRY_SECONDS = 1.0  # until a message of unknown fate is published again
@@ -81,15 +83,18 @@ class Relay:
 
     def round(self, *, shards: Sequence[int], wait: float) -> bool:
         """Fetch, publish, settle once. True when anything moved; waits up to `wait` seconds if not."""
+        ends_at = time.monotonic() + ROUND_SECONDS
         try:
             published = self._publish(self._fetch(self._open(shards)))
-            settled = self._settle(0 if published else wait)
+            settled = self._settle(wait if not published else ROUND_SECONDS if published < FEW else 0)
         except FatalClientError as error:
             log.error("the producer is dead, building a new one", error=str(error))
             self._abandon()
             return False
         if not published and not self._flying:
             time.sleep(wait)
+        elif published + settled < FEW:
+            time.sleep(max(0.0, ends_at - time.monotonic()))
         return bool(published or settled)
 
     def _leases(self) -> Iterator[list[int]]:
