@@ -26,6 +26,7 @@ class Report:
     `in_log`, `gone_from_log` and `unknown_in_log` are None where the log was not read: receipts that it confirms;
     receipts whose record it no longer holds and whose message every subscriber has taken, which is no failure; and
     records that nobody wrote. Those have had no effect either, or they are also among the `extra`.
+    `parked` counts what was set aside in both places: refused by Kafka for good, or early at its consumer.
     `losses` are those of the `lost` that Kafka lost, and that `repair` can put back.
     """
 
