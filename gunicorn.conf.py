@@ -3,12 +3,12 @@
 import os
 from pathlib import Path
 
-from config.env import env
+from config.env import count, env, optional
 
 env.read_env(Path(__file__).resolve().parent / ".env")
 
 bind = env.str("WEB_BIND", default="127.0.0.1:8000")
-workers = env.int("WEB_WORKERS", default=2)
+workers = optional("WEB_WORKERS", default=2, example="2", parse=count)
 threads = 4
 # Heartbeats in memory: the root file system may be read-only.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108

@@ -24,6 +24,19 @@ def required(name: str, *, example: str, parse: Callable[[str], T]) -> T:
             f"the setting {name} is missing. Set it in the environment or in .env, "
             f"for example {name}={example} (.env.example documents every setting)."
         )
+    return _parsed(name, text, example, parse)
+
+
+def optional(name: str, *, default: T, example: str, parse: Callable[[str], T]) -> T:
+    """The value of a setting, or its default where it is missing or empty.
+
+    One that is there and wrong raises ImproperlyConfigured: a misspelt HTTPS_ONLY=ture must not mean false.
+    """
+    text = env.str(name, default="")
+    return _parsed(name, text, example, parse) if text else default
+
+
+def _parsed(name: str, text: str, example: str, parse: Callable[[str], T]) -> T:
     try:
         return parse(text)
     except ValueError as error:
@@ -37,6 +50,7 @@ def url_of(*schemes: str) -> Callable[[str], str]:
 
     def parse(text: str) -> str:
         parts = urlsplit(text)
+        _ = parts.port  # raises ValueError where it is no number
         if parts.scheme not in schemes or not parts.hostname:
             raise ValueError(f"it must be a URL that starts with {' or '.join(schemes)}:// and has a host")
         return text
@@ -63,3 +77,36 @@ def secret(text: str) -> str:
     if len(text) < 50:
         raise ValueError("a secret key needs at least 50 characters")
     return text
+
+
+def true_or_false(text: str) -> bool:
+    """Accept true or false, in any capitals."""
+    if text.strip().lower() not in ("true", "false"):
+        raise ValueError(f"{text!r} is neither true nor false")
+    return text.strip().lower() == "true"
+
+
+def count(text: str) -> int:
+    """Accept a whole number from 1."""
+    if not (text.isascii() and text.isdigit()) or int(text) < 1:
+        raise ValueError(f"{text!r} is not a whole number from 1")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """Accept a number of seconds above 0."""
+    found = float(text)
+    if not 0 < found < float("inf"):
+        raise ValueError(f"{text!r} is not a number of seconds above 0")
+    return found
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """A parser that accepts one of these words."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"{text!r} is not one of {', '.join(words)}")
+        return text
+
+    return parse

@@ -4,7 +4,19 @@ from pathlib import Path
 from typing import Any
 
 from config import registry
-from config.env import env, host_list, required, secret, url_of, word_list
+from config.env import (
+    count,
+    env,
+    host_list,
+    one_of,
+    optional,
+    required,
+    seconds,
+    secret,
+    true_or_false,
+    url_of,
+    word_list,
+)
 from config.logs import logging_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -13,7 +25,7 @@ env.read_env(BASE_DIR / ".env")
 # --- Django ------------------------------------------------------------------------------------
 SECRET_KEY = required("SECRET_KEY", example="<50 random characters>", parse=secret)
 SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
-DEBUG = env.bool("DEBUG", default=False)
+DEBUG = optional("DEBUG", default=False, example="false", parse=true_or_false)
 ALLOWED_HOSTS = required("ALLOWED_HOSTS", example="shop.example.com,127.0.0.1", parse=word_list)
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -73,10 +85,13 @@ WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 LOGGING_CONFIG = None
-logging_settings(level=env.str("LOG_LEVEL", default="INFO"), json=env.bool("LOG_JSON", default=True))
+logging_settings(
+    level=optional("LOG_LEVEL", default="INFO", example="INFO", parse=one_of("DEBUG", "INFO", "WARNING", "ERROR")),
+    json=optional("LOG_JSON", default=True, example="true", parse=true_or_false),
+)
 
 # --- HTTPS: on unless told otherwise; the local demo serves plain HTTP on loopback -----------------
-HTTPS_ONLY = env.bool("HTTPS_ONLY", default=True)
+HTTPS_ONLY = optional("HTTPS_ONLY", default=True, example="true", parse=true_or_false)
 SECURE_SSL_REDIRECT = HTTPS_ONLY
 SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$"]
 SESSION_COOKIE_SECURE = HTTPS_ONLY
@@ -126,13 +141,13 @@ KAFKA_BOOTSTRAP_SERVERS = required(
 # --- Celery: wakes the relay up, and carries no data -------------------------------------------------
 CELERY_BROKER_URL = required("CELERY_BROKER_URL", example="redis://127.0.0.1:6379/0", parse=url_of("redis", "rediss"))
 # True lets relay and consumers start where `manage.py doctor` finds that messages can be lost.
-ALLOW_UNSAFE_CLUSTER = env.bool("ALLOW_UNSAFE_CLUSTER", default=False)
+ALLOW_UNSAFE_CLUSTER = optional("ALLOW_UNSAFE_CLUSTER", default=False, example="false", parse=true_or_false)
 # How long a relay works before its leases are free for any other.
-RELAY_SHIFT_SECONDS = env.float("RELAY_SHIFT_SECONDS", default=10.0)
+RELAY_SHIFT_SECONDS = optional("RELAY_SHIFT_SECONDS", default=10.0, example="10", parse=seconds)
 
 # --- Retention: how long what is done with is kept (`manage.py prune`) ---------------------------------------
-OUTBOX_RETENTION_DAYS = env.int("OUTBOX_RETENTION_DAYS", default=30)
+OUTBOX_RETENTION_DAYS = optional("OUTBOX_RETENTION_DAYS", default=30, example="30", parse=count)
 # Longer than any topic keeps a record: what can still be delivered must still be known. `check` compares.
-INBOX_RETENTION_DAYS = env.int("INBOX_RETENTION_DAYS", default=60)
+INBOX_RETENTION_DAYS = optional("INBOX_RETENTION_DAYS", default=60, example="60", parse=count)
 # Whether the audit that beat starts also puts back what Kafka lost; otherwise it only reports it.
-AUDIT_REPAIRS = env.bool("AUDIT_REPAIRS", default=True)
+AUDIT_REPAIRS = optional("AUDIT_REPAIRS", default=True, example="true", parse=true_or_false)

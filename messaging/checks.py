@@ -40,7 +40,8 @@ def check_subscriptions(**_: Any) -> list[Error]:
     errors = []
     for subscription in subscriptions():
         try:
-            callable(subscription.handle)
+            if not callable(subscription.handle):
+                raise ImportError(f"{subscription.handler} is nothing that can be called")
         except ImportError as error:
             errors.append(
                 Error(

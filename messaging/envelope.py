@@ -20,6 +20,7 @@ MAX_PAYLOAD_BYTES = 256 * 1024
 MAX_SEQUENCE = 2**31 - 1
 CONTENT_TYPE = "application/json"
 
+Stream = tuple[str, str]  # source and partition key: sequences count within it, and its messages keep their order
 Header = tuple[str, bytes | None]
 TextHeader = tuple[str, str | bytes | None]  # always text; the type is the client's
 
@@ -59,8 +60,8 @@ class Envelope:
     traceparent: str | None
 
     @property
-    def stream(self) -> tuple[str, str]:
-        """The ordered stream that the message belongs to: sequences count within it."""
+    def stream(self) -> Stream:
+        """The ordered stream that the message belongs to."""
         return self.source, self.partition_key
 
 

@@ -12,9 +12,7 @@ from django.db import connection
 
 from messaging.consume.delivery import Delivery
 from messaging.consume.raw import RAW_COLUMNS, from_row, raw_values
-from messaging.envelope import decode
-
-Stream = tuple[str, str]
+from messaging.envelope import Stream, decode
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,26 +113,34 @@ def settle(acknowledged: Sequence[Acknowledged]) -> None:
         )
 
 
-def requeue(outbox_ids: Sequence[int]) -> list[int]:
-    """Put acknowledged messages back into the queue, to be published again under the same ids.
+def requeue(acknowledged: Sequence[Acknowledged]) -> list[int]:
+    """Put messages back into the queue, to be published again under the same ids.
 
-    Answers with those that had a receipt. It goes as the queue's row comes: a message is always in one of the two.
+    Answers with those whose receipt still names this place; one that was acknowledged anew meanwhile is left alone.
+    The receipt goes as the queue's row comes: a message is always in one of the two.
     """
+    places = {report.outbox_id: report for report in acknowledged}
     with connection.cursor() as cursor:
-        cursor.execute("SELECT id, partition_key FROM outbox_message WHERE id = ANY(%s)", [list(outbox_ids)])
+        cursor.execute("SELECT id, partition_key FROM outbox_message WHERE id = ANY(%s)", [list(places)])
         shards = {outbox_id: shard_of(key) for outbox_id, key in cursor.fetchall()}
         cursor.execute(
             """
-            WITH taken_back AS (
-                DELETE FROM outbox_receipt WHERE outbox_id = ANY(%(ids)s) RETURNING outbox_id
+            WITH lost AS (
+                SELECT * FROM unnest(%(ids)s::bigint[], %(partitions)s::int[], %(offsets)s::bigint[], %(shards)s::int[])
+                     AS lost (outbox_id, partition, place, shard)
+            ), taken_back AS (
+                DELETE FROM outbox_receipt r USING lost
+                WHERE r.outbox_id = lost.outbox_id AND r.partition = lost.partition AND r."offset" = lost.place
+                RETURNING r.outbox_id, lost.shard
             )
-            INSERT INTO outbox_pending (outbox_id, shard)
-            SELECT outbox_id, place.shard
-            FROM taken_back JOIN unnest(%(ids)s::bigint[], %(shards)s::int[]) AS place (outbox_id, shard)
-                 USING (outbox_id)
-            RETURNING outbox_id
+            INSERT INTO outbox_pending (outbox_id, shard) SELECT outbox_id, shard FROM taken_back RETURNING outbox_id
             """,
-            {"ids": list(shards), "shards": list(shards.values())},
+            {
+                "ids": list(shards),
+                "partitions": [places[outbox_id].partition for outbox_id in shards],
+                "offsets": [places[outbox_id].offset for outbox_id in shards],
+                "shards": list(shards.values()),
+            },
         )
         return [outbox_id for (outbox_id,) in cursor.fetchall()]
 

@@ -12,13 +12,14 @@ from django.db import connection, transaction
 from django.utils.module_loading import import_string
 
 from messaging.prove import losses, watermark
-from messaging.prove.kafka_log import LogReader, Place, committed_offsets
+from messaging.prove.kafka_log import LogReader, committed_offsets
+from messaging.prove.log_comparison import compare
 from messaging.prove.report import DomainBooks, Report
-from messaging.registry import subscriptions, topics
+from messaging.registry import subscriptions
 
 
 def audit(*, deep: bool = False, new_only: bool = False) -> Report:
-    """Compare everything. `deep` also reads the whole log and compares ids and sha256.
+    """Compare everything. `deep` also reads the whole log, and compares ids and sha256 both ways.
 
     `new_only` begins where the last such audit found everything confirmed, so that its cost does not
     grow with the history: what was taken by its consumer stays taken.
@@ -51,20 +52,28 @@ def audit(*, deep: bool = False, new_only: bool = False) -> Report:
             for sub in declared
             for loss in losses.find(sub, waiting[sub.consumer], offsets[sub.consumer], log)
         ]  # fmt: skip
-        in_log, not_in_log = _compare_log(log) if deep else (None, [])
+        in_the_log = compare(log) if deep else None
     if new_only:
         watermark.advance(seen, first_open)
     return Report(
         after_id=after_id,
         domain=books.counts,
-        in_log=in_log,
-        lost=[*books.lost, *map(str, lost), *not_in_log],
+        in_log=in_the_log.in_log if in_the_log else None,
+        gone_from_log=in_the_log.gone if in_the_log else None,
+        unknown_in_log=in_the_log.unknown if in_the_log else None,
+        lost=[*books.lost, *map(str, lost), *(_named_once(in_the_log.missing, lost) if in_the_log else [])],
         extra=[*books.extra, *strangers],
         stuck=books.stuck,
         stock_mismatches=books.stock_mismatches,
         losses=lost,
         **counts,
     )
+
+
+def _named_once(missing: dict[str, str], lost: Sequence[losses.Loss]) -> list[str]:
+    """Those that are not among the lost already."""
+    named = {str(loss.message.message_id) for loss in lost}
+    return [text for message_id, text in missing.items() if message_id not in named]
 
 
 def _books(keys: Sequence[str] | None) -> DomainBooks:
@@ -140,33 +149,3 @@ def _strangers() -> list[str]:
             [settings.OUTBOX_RETENTION_DAYS - 1],
         )
         return [f"{message_id} (taken by {consumer}, written by nobody)" for message_id, consumer in cursor.fetchall()]
-
-
-def _compare_log(log: LogReader) -> tuple[int, list[str]]:
-    """How many receipts the log confirms, id and sha256; and those that it does not."""
-    confirmed, wrong = 0, []
-    for place in log.partitions([topic.name for topic in topics()]):
-        receipts = _receipts(place)
-        low, _ = log.bounds(place)
-        for entry in log.read(place):
-            if receipts.get(entry.offset) == (entry.message_id, entry.payload_sha256):
-                confirmed += 1
-                del receipts[entry.offset]
-        # What retention has removed cannot be compared any more.
-        wrong += [
-            f"{id_} ({place[0]}[{place[1]}]@{at}: not in the log)" for at, (id_, _) in receipts.items() if at >= low
-        ]
-    return confirmed, wrong
-
-
-def _receipts(place: Place) -> dict[int, tuple[str, str]]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT r."offset", m.message_id::text, encode(sha256(convert_to(m.payload, 'UTF8')), 'hex')
-            FROM outbox_receipt r JOIN outbox_message m ON m.id = r.outbox_id
-            WHERE m.topic = %s AND r.partition = %s
-            """,
-            place,
-        )
-        return {offset: (message_id, digest) for offset, message_id, digest in cursor.fetchall()}

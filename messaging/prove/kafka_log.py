@@ -19,11 +19,13 @@ Place = tuple[str, int]  # topic and partition
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """A record of the log: the message id that it names, and the sha256 of the bytes that it holds."""
+    """A record of the log: the message id that it names (empty where it names none), the sha256 of the bytes that
+    it holds, and when the broker appended it, in milliseconds since 1970."""
 
     offset: int
     message_id: str
     payload_sha256: str
+    appended_at: int
 
 
 def committed_offsets(subscription: Subscription) -> dict[Place, int]:
@@ -109,4 +111,5 @@ class LogReader:
 
 def _entry(message: Message) -> LogEntry:
     record = record_of(message)
-    return LogEntry(record.offset, str(claimed_id(record)), sha256(record.value or b""))
+    _, appended_at = message.timestamp()
+    return LogEntry(record.offset, str(claimed_id(record) or ""), sha256(record.value or b""), appended_at)

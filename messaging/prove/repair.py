@@ -18,11 +18,13 @@ log = structlog.get_logger(__name__)
 def repair(found: Sequence[Loss]) -> int:
     """Queue the lost messages again, each once, and note it. Answers with how many.
 
-    A message whose receipt is gone already was put back by somebody else.
+    A message whose receipt is gone, or names another place by now, was put back by somebody else.
     """
     lost = {loss.message.outbox_id: loss for loss in found}
     with transaction.atomic(), connection.cursor() as cursor:
-        put_back = queue.requeue(list(lost))
+        put_back = queue.requeue(
+            [queue.Acknowledged(id_, loss.message.partition, loss.message.offset) for id_, loss in lost.items()]
+        )
         cursor.executemany(
             """
             INSERT INTO repaired_message (outbox_id, consumer, partition, "offset", why) VALUES (%s, %s, %s, %s, %s)

@@ -23,6 +23,10 @@ class Report:
 
     `after_id` is the outbox id after which this audit began: what came before was confirmed by an
     earlier one, and is in none of the counts of messages and orders. 0 where everything was compared.
+    `in_log`, `gone_from_log` and `unknown_in_log` are None where the log was not read: receipts that it confirms;
+    receipts whose record it no longer holds and whose message every subscriber has taken, which is no failure; and
+    records that nobody wrote. Those have had no effect either, or they are also among the `extra`.
+    `parked` counts what was set aside in both places: refused by Kafka for good, or early at its consumer.
     `losses` are those of the `lost` that Kafka lost, and that `repair` can put back.
     """
 
@@ -31,6 +35,8 @@ class Report:
     written: int
     acknowledged: int
     in_log: int | None
+    gone_from_log: list[str] | None
+    unknown_in_log: list[str] | None
     applied: int
     redelivered: int
     repaired: int
@@ -48,10 +54,12 @@ class Report:
         return not (self.lost or self.extra or self.stock_mismatches)
 
     def as_json(self) -> dict[str, Any]:
-        """Counts under the names of the report, the ids behind them under `ids`."""
+        """Counts under the names of the report; under `ids` those that are wrong or wait, under `log_ids` those that
+        the log has let go, or has and nobody wrote."""
         fields = asdict(self)
         domain = fields.pop("domain")
         del fields["losses"]  # they are among the lost
-        ids = {name: value for name, value in fields.items() if isinstance(value, list)}
+        lists = {name: value for name, value in fields.items() if isinstance(value, list)}
+        log_ids = {name: lists.pop(name) for name in ("gone_from_log", "unknown_in_log") if name in lists}
         counts = {name: len(value) if isinstance(value, list) else value for name, value in fields.items()}
-        return {**domain, **counts, "ids": ids}
+        return {**domain, **counts, "ids": lists, "log_ids": log_ids}

@@ -6,7 +6,7 @@ from django.db import connection
 
 from messaging.store.findings import Finding, Severity
 
-# Celery drops a tick that is older than 5 s by the clock of the worker's machine.
+# The call for the next shift expires after 5 s (messaging/tasks.py), by the clock of the machine that takes it.
 SKEW_SECONDS = 2.0
 
 
@@ -67,8 +67,8 @@ def _clock() -> list[Finding]:
             "P-CLOCK",
             "this machine",
             f"its clock is {skew:.1f} s {ahead} the database's",
-            "no message is lost by it: leases and times go by the database's clock. But Celery drops ticks as too old, "
-            "so that the relay waits, and log lines of several machines do not fit together",
+            "no message is lost by it: leases and times go by the database's clock. But Celery may drop the call for "
+            "the next shift as too old, so that the relay waits for beat's tick, and log lines do not fit together",
             "timedatectl set-ntp true (on both machines)",
             Severity.DEGRADED,
         )

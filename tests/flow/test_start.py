@@ -36,7 +36,14 @@ class TestASetting:
             ("DATABASE_URL", "mysql://somewhere/else"),
             ("KAFKA_BOOTSTRAP_SERVERS", "kafka1"),
             ("KAFKA_BOOTSTRAP_SERVERS", "kafka1:9092,kafka2"),
+            ("DATABASE_URL", "postgres://a:b@127.0.0.1:54x2/shop"),
             ("CELERY_BROKER_URL", "amqp://somewhere"),
+            # These have a default, and are not taken for it, or for "no", when they are misspelt.
+            ("HTTPS_ONLY", "ture"),
+            ("AUDIT_REPAIRS", "ja"),
+            ("LOG_LEVEL", "LOUD"),
+            ("RELAY_SHIFT_SECONDS", "0"),
+            ("OUTBOX_RETENTION_DAYS", "-5"),
         ],
     )
     def test_that_is_wrong_is_named_with_the_reason(self, name: str, value: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-READ_IN_PYTHON = re.compile(r'(?:env(?:\.\w+)?|required)\(\s*"([A-Z0-9_]+)"')
+READ_IN_PYTHON = re.compile(r'(?:env(?:\.\w+)?|required|optional)\(\s*"([A-Z0-9_]+)"')
 READ_IN_COMPOSE = re.compile(r"\$\{([A-Z0-9_]+)")
 DOCUMENTED = re.compile(r"^#?([A-Z0-9_]+)=", re.MULTILINE)
 

@@ -66,8 +66,9 @@ class TestManageCheck:
         assert [error.id for error in errors] == [code]
         assert name in errors[0].msg
 
-    def test_refuses_a_handler_that_cannot_be_imported(self, settings: Any) -> None:
-        settings.MESSAGING_SUBSCRIPTIONS = [Subscription("x", ("orders.events",), "inventory.no_such.handle")]
+    @pytest.mark.parametrize("handler", ["inventory.no_such.handle", "config.settings.OUTBOX_RETENTION_DAYS"])
+    def test_refuses_a_handler_that_cannot_be_imported_or_called(self, settings: Any, handler: str) -> None:
+        settings.MESSAGING_SUBSCRIPTIONS = [Subscription("x", ("orders.events",), handler)]
 
         assert [error.id for error in checks.check_subscriptions()] == ["messaging.E003"]
 

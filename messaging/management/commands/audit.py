@@ -55,7 +55,7 @@ class Command(BaseCommand):
             raise SystemExit(1)
 
     def _write_text(self, answer: dict[str, Any]) -> None:
-        ids: dict[str, list[str]] = answer.pop("ids")
+        ids: dict[str, list[str]] = answer.pop("log_ids") | answer.pop("ids")
         after_id = answer.pop("after_id")
         if after_id:
             self.stdout.write(f"only what is new, after outbox id {after_id}")
