@@ -39,12 +39,13 @@ def repair_that_makes_a_new_message_id(patch: Patch) -> None:
     """Repair gives the message a new id."""
     requeue = queue.requeue
 
-    def reborn(outbox_ids: Sequence[int]) -> list[int]:
+    def reborn(acknowledged: Sequence[queue.Acknowledged]) -> list[int]:
         with connection.cursor() as cursor:
             cursor.execute(
-                "UPDATE outbox_message SET message_id = gen_random_uuid() WHERE id = ANY(%s)", [list(outbox_ids)]
+                "UPDATE outbox_message SET message_id = gen_random_uuid() WHERE id = ANY(%s)",
+                [[report.outbox_id for report in acknowledged]],
             )
-        return requeue(outbox_ids)
+        return requeue(acknowledged)
 
     patch.setattr(queue, "requeue", reborn)
 
