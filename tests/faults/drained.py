@@ -1,8 +1,11 @@
 """When all has healed: wait until nothing travels any more, then let the outside checker look."""
 
+from datetime import UTC, datetime
+
 from django.db import connection
 
 from faults.checker import Verdict, check
+from faults.losses import TOPICS
 from faults.shop import wait_for
 from tests.flow_tools import lag
 from tests.process_tools import environment
@@ -18,6 +21,11 @@ def check_now(**what: object) -> Verdict:
     """The outside checker's verdict over the test's database and the log."""
     env = environment()
     return check(database_url=env["DATABASE_URL"], bootstrap_servers=env["KAFKA_BOOTSTRAP_SERVERS"], **what)  # type: ignore[arg-type]
+
+
+def lost_until_now() -> dict[str, datetime]:
+    """For the checker: whatever was written until now, Kafka was made to lose."""
+    return dict.fromkeys(TOPICS, datetime.now(UTC))
 
 
 def nothing_travels() -> bool:
