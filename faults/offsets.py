@@ -54,11 +54,13 @@ def delete_group(system: System, group: str) -> str:
     return f"the group {group} deleted with its offsets"
 
 
-def _while_its_member_is_gone(system: System, move: Callable[[System, str], str]) -> str:
-    """Choose a group, stop its member, move it, start the member again."""
+def _while_its_members_are_gone(system: System, move: Callable[[System, str], str]) -> str:
+    """Choose a group, stop its members, those of a storm too, move it, and start its member again."""
     group = system.random.choice(sorted(READERS))
     role = f"consume-{group}"
-    system.stop(role)
+    for process in system.stack.processes():
+        if process.role.startswith(role):
+            system.stop(process.role)
     try:
         return move(system, group)
     finally:
@@ -66,7 +68,7 @@ def _while_its_member_is_gone(system: System, move: Callable[[System, str], str]
 
 
 def _of_a_group(name: str, does: str, heals: str, move: Callable[[System, str], str]) -> Fault:
-    return Fault(name, does, heals, partial(_while_its_member_is_gone, move=move))
+    return Fault(name, does, heals, partial(_while_its_members_are_gone, move=move))
 
 
 FAULTS = [
