@@ -7,14 +7,15 @@ It knows the tables and the headers on the wire, as any other program would that
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
 
 from faults import log
+from faults.histories import Database, histories
 
 Lost = Mapping[str, datetime]  # topic -> until when records of it were made to vanish, by the database's clock
+_MOST_HISTORIES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,17 +98,16 @@ def check(
         if groups_at_the_end:
             violations += [Violation("I7", place, what) for place, what in log.unread(bootstrap_servers)]
         counts |= {"in_log": len(receipts) - len(gone), "gone_from_log_after_use": len(gone) - len(missing)}
-        verdict = Verdict(violations, counts)
-        for violation in violations[:20]:
-            verdict.histories[violation.id] = list(_history(db, violation.id))
-        return verdict
+        return Verdict(
+            violations, counts, histories(db, [v.id for v in violations[:_MOST_HISTORIES]], bootstrap_servers)
+        )
 
 
 def _was_made_to_vanish(row: log.Receipt, lost_until: Lost) -> bool:
     return row["taken"] and row["topic"] in lost_until and row["created_at"] < lost_until[row["topic"]]
 
 
-def _violations(db: psycopg.Connection[dict[str, Any]], name: str, sql: str) -> Iterator[Violation]:
+def _violations(db: Database, name: str, sql: str) -> Iterator[Violation]:
     for row in db.execute(sql):
         yield Violation(name, str(row["id"]), row["what"])
 
@@ -229,32 +229,3 @@ _RECEIPTS = """
            EXISTS (SELECT FROM processed_message p WHERE p.message_id = m.message_id) AS taken
     FROM outbox_receipt r JOIN outbox_message m ON m.id = r.outbox_id
 """
-
-
-def _history(db: psycopg.Connection[dict[str, Any]], id_: str) -> Iterator[str]:
-    """What each table knows of a message or an order, in the order of the flow."""
-    key = db.execute("SELECT partition_key FROM outbox_message WHERE message_id::text = %s", [id_]).fetchone()
-    order = key["partition_key"] if key else id_
-    for table, sql in _HISTORIES.items():
-        for row in db.execute(sql, {"order": order}):
-            yield f"{table}: " + ", ".join(f"{name} {value}" for name, value in row.items())
-
-
-_HISTORIES = {
-    "order": "SELECT status, version, created_at, decided_at FROM orders_order WHERE id::text = %(order)s",
-    "outbox": """
-        SELECT m.message_id, m.source, m.sequence, m.message_type, r.partition, r."offset", r.acknowledged_at,
-               p.outbox_id IS NOT NULL AS pending
-        FROM outbox_message m LEFT JOIN outbox_receipt r ON r.outbox_id = m.id
-        LEFT JOIN outbox_pending p ON p.outbox_id = m.id WHERE m.partition_key = %(order)s ORDER BY m.id""",
-    "inbox": """
-        SELECT consumer, message_id, sequence, partition, "offset", processed_at, redeliveries
-        FROM processed_message WHERE partition_key = %(order)s ORDER BY id""",
-    "parked": "SELECT consumer, message_id, sequence FROM parked_message WHERE partition_key = %(order)s",
-    "dead letter": """
-        SELECT consumer, message_id, reason, left(detail, 200) AS detail, resolved_at
-        FROM dead_letter WHERE partition_key = %(order)s""",
-    "ledger": """
-        SELECT kind, sku, quantity, created_at FROM inventory_stockmovement
-        WHERE order_id::text = %(order)s ORDER BY id""",
-}

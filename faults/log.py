@@ -37,6 +37,15 @@ def unread(servers: str) -> Iterator[tuple[str, str]]:
             reader.close()
 
 
+def places(message_ids: Collection[str], servers: str) -> dict[str, list[Place]]:
+    """Where each of these messages stands, as often as it does."""
+    found: dict[str, list[Place]] = {message_id: [] for message_id in message_ids}
+    for place, message_id, _ in _records(set(_READ_BY.values()), servers):
+        if message_id in found:
+            found[message_id].append(place)
+    return found
+
+
 def _records(topics: Collection[str], servers: str) -> Iterator[tuple[Place, str, str]]:
     """Every record of the topics: its place, its message id, the sha256 of its value."""
     reader = Consumer({
