@@ -89,13 +89,13 @@ def arm() -> None:
     """Wrap every seam, when the environment asks for it."""
     if "FAULT" not in os.environ and "FAULT_FILE" not in os.environ:
         return
-    orders = _Orders()
-    orders.read()
+    armed = _Armed()
+    armed.read()
     for target in {one.target for one in POINTS}:
-        _wrap(target, [one for one in POINTS if one.target == target], orders)
+        _wrap(target, [one for one in POINTS if one.target == target], armed)
 
 
-class _Orders:
+class _Armed:
     """What is armed now, and how often each seam was passed."""
 
     def __init__(self) -> None:
@@ -139,7 +139,7 @@ class _Orders:
         return True
 
 
-def _wrap(target: str, points: list[Point], orders: _Orders) -> None:
+def _wrap(target: str, points: list[Point], armed: _Armed) -> None:
     names = [one.name for one in points]
     skips_empty = any(one.skips_empty for one in points)
     module, _, path = target.partition(":")
@@ -149,19 +149,19 @@ def _wrap(target: str, points: list[Point], orders: _Orders) -> None:
 
     @wraps(original)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
-        _strike(orders, names, When.BEFORE)
+        _strike(armed, names, When.BEFORE)
         answer = original(*args, **kwargs)
-        if orders.strike(names, When.LOST):
+        if armed.strike(names, When.LOST):
             connection.close()
             raise OperationalError("the server's answer was lost")
         if answer or not skips_empty:
-            _strike(orders, names, When.AFTER)
+            _strike(armed, names, When.AFTER)
         return answer
 
     setattr(owner, attribute, wrapped)
 
 
-def _strike(orders: _Orders, names: list[str], when: When) -> None:
-    action = orders.strike(names, when)
+def _strike(armed: _Armed, names: list[str], when: When) -> None:
+    action = armed.strike(names, when)
     if action:
         ACTIONS[action]()

@@ -9,6 +9,7 @@ import httpx
 
 from demo import system
 from devservices import Program, Stack
+from devservices.waiting import wait_until
 from faults.points import Role
 
 
@@ -100,8 +101,6 @@ class Shop:
 def wait_for(condition: Callable[[], object], *, seconds: float, what: str) -> float:
     """Ask until the condition holds; how long it took. Raises TimeoutError with `what`."""
     started = time.monotonic()
-    while not condition():
-        if time.monotonic() - started > seconds:
-            raise TimeoutError(f"waited {seconds:.0f} s in vain: {what}")
-        time.sleep(0.05)
+    if not wait_until(lambda: bool(condition()), seconds=seconds):
+        raise TimeoutError(f"waited {seconds:.0f} s in vain: {what}")
     return time.monotonic() - started

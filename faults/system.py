@@ -26,7 +26,7 @@ class System:
     """A stack with what a fault must know of it.
 
     `programs` are the application's, as they were added to the stack. `proxies` stand before the servers of these
-    roles. With the same `random` the same choices are made.
+    roles. With the same `random` the same choices are made. `lost` are the topics of which records were made to vanish.
     """
 
     stack: Stack
@@ -34,6 +34,7 @@ class System:
     programs: Sequence[Program] = ()
     proxies: Mapping[str, Proxy] = field(default_factory=dict)
     random: Random = field(default_factory=Random)
+    lost: set[str] = field(default_factory=set)
     _hurt: dict[str, list[str]] = field(default_factory=dict)
 
     def brokers(self) -> str:

@@ -1,12 +1,12 @@
 """Run relay and consumers inside the test's process, step by step, against the real servers."""
 
 import threading
-import time
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
+from devservices import waiting
 from messaging.consume import consumer
 from messaging.consume.reader import Reader
 from messaging.envelope import Envelope, encode_headers
@@ -20,10 +20,7 @@ DEADLINE_SECONDS = 60.0
 
 def wait_until(condition: Callable[[], object], *, what: str, seconds: float = DEADLINE_SECONDS) -> None:
     """Ask until the condition holds; fail with `what` when it did not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s in vain: {what}"
-        time.sleep(0.05)
+    assert waiting.wait_until(lambda: bool(condition()), seconds=seconds), f"waited {seconds:.0f} s in vain: {what}"
 
 
 def skip_what_the_log_holds() -> None:

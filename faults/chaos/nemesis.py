@@ -4,10 +4,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from random import Random
 
-from faults.chaos.schedule import ALL, CRASH_POINT, Planned
+from faults.chaos.schedule import ALL, CRASH_POINT, LOSING, Planned
 from faults.fault import hold
 from faults.shop import Shop
 from faults.system import System
@@ -17,13 +18,17 @@ AT_ONCE = 12  # faults at the same time
 
 @dataclass(slots=True)
 class Done:
-    """What became of a planned fault. Times are seconds after the start; `failed` says why it was not injected."""
+    """What became of a planned fault. Times are seconds after the start; `failed` says why it was not injected.
+
+    `lost` are the topics of which records may be gone since, also where it failed half-way.
+    """
 
     planned: Planned
     began: float
     ended: float
     told: str
     failed: str = ""
+    lost: frozenset[str] = frozenset()
 
 
 class Nemesis:
@@ -34,37 +39,37 @@ class Nemesis:
         self._shop = shop
         self._schedule = schedule
         self._started = 0.0
-        self._stop = threading.Event()
+        # A topic that is made again gets the settings that it had: they must not be those of another loss.
+        self._one_loss = threading.Lock()
         self._armed: dict[str, list[str]] = {}
         self._lock = threading.Lock()
         self.done: list[Done] = []
 
-    def run(self, tell: Callable[[Done], None]) -> None:
-        """Inject everything; returns when the last fault has been healed. `tell` hears of each."""
-        self._started = time.monotonic()
+    def run(self, tell: Callable[[Done], None], *, started: float) -> None:
+        """Inject everything; returns when the last fault has been healed. `tell` hears of each.
+
+        `started` is the moment (monotonic) from which the schedule counts.
+        """
+        self._started = started
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for planned in self._schedule:
-                if self._stop.wait(max(0.0, self._started + planned.at - time.monotonic())):
-                    break
+                time.sleep(max(0.0, started + planned.at - time.monotonic()))
                 pool.submit(self._one, planned, tell)
 
-    def stop(self) -> None:
-        """Inject no more; what is on is healed in its time."""
-        self._stop.set()
-
     def _one(self, planned: Planned, tell: Callable[[Done], None]) -> None:
-        if self._stop.is_set():
-            return
         began, told, failed = time.monotonic(), [], ""
+        own = replace(self._system, random=Random(planned.seed), lost=set(), _hurt={})  # noqa: S311 - no secret
         try:
             if planned.name == CRASH_POINT:
                 told.append(self._crash(planned))
             else:
-                own = replace(self._system, random=Random(planned.seed), _hurt={})  # noqa: S311 - a schedule, no secret
-                hold(ALL[planned.name], own, seconds=planned.hold, tell=told.append)
+                with self._one_loss if planned.name in LOSING else nullcontext():
+                    began = time.monotonic()
+                    hold(ALL[planned.name], own, seconds=planned.hold, tell=told.append)
         except Exception as error:  # whatever keeps a fault from being injected must not end the run
             failed = f"{type(error).__name__}: {error}"
-        done = Done(planned, began - self._started, time.monotonic() - self._started, "; ".join(told), failed)
+        ended = time.monotonic() - self._started
+        done = Done(planned, began - self._started, ended, "; ".join(told), failed, frozenset(own.lost))
         with self._lock:
             self.done.append(done)
         tell(done)
@@ -83,9 +88,9 @@ class Nemesis:
             while not hit.exists():
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"no process passed {planned.role} {fault}")
-                self._stop.wait(0.05)
+                time.sleep(0.05)
             if ":stop:" in fault:
-                self._stop.wait(planned.hold)
+                time.sleep(planned.hold)
         finally:
             with self._lock:
                 self._armed[planned.role].remove(fault)

@@ -1,9 +1,11 @@
 """What happens when: drawn from the seed alone, before anything runs."""
 
+from bisect import bisect
 from dataclasses import dataclass
+from itertools import accumulate
 from random import Random
 
-from faults import losses
+from faults import losses, offsets
 from faults.arm import ACTIONS
 from faults.fault import Fault
 from faults.points import POINTS, Role, When
@@ -24,6 +26,7 @@ WEIGHTS: dict[str, tuple[float, float, float]] = {
     "postgres-pause": (1, 0.5, 3),
     "postgres-restart-immediate": (1, 0, 0),
     "postgres-kill": (0.5, 0, 0),
+    "postgres-down": (0.5, 2, 6),
     "line-reset": (7, 0, 0),
     "line-cut": (4, 0.5, 4),
     "line-slow": (4, 1, 5),
@@ -36,26 +39,32 @@ WEIGHTS: dict[str, tuple[float, float, float]] = {
     "redis-kill-clients": (3, 0, 0),
     "redis-kill": (2, 0, 0),
     "redis-pause": (1, 1, 4),
+    "redis-down": (1, 2, 6),
+    "beat-stop": (1, 1, 6),
     "beat-pause": (1, 1, 6),
     "beat-twice": (1, 2, 6),
     "kafka-kill-leader": (1.5, 0, 0),
     "kafka-pause-leader": (1.5, 1, 6),
     "kafka-pause-follower": (1, 1, 8),
     "kafka-pause-controller": (1, 1, 6),
+    "kafka-kill-controller": (1, 0, 0),
+    "kafka-hard-bounce": (0.3, 11, 25),
     "kafka-kill-all": (0.3, 0, 0),
     "kafka-two-down": (0.3, 4, 8),
     "offsets-to-start": (0.7, 0, 0),
     "offsets-to-end": (0.7, 0, 0),
+    "offsets-deleted": (0.5, 0, 0),
     "lose-records": (0.5, 0, 0),
     "lose-by-retention": (0.3, 0, 0),
     "lose-topic": (0.3, 0, 0),
-    "lose-tail-of-one": (0.2, 0, 0),
-    "lose-tail-of-two": (0.2, 0, 0),
-    "lose-tail-of-all": (0.2, 0, 0),
+    "lose-tail-of-one": (0.25, 0, 0),
+    "lose-tail-of-two": (0.25, 0, 0),
+    "lose-tail-of-all": (0.25, 0, 0),
+    "lose-by-unclean-election": (0.25, 0, 0),
 }
-ALL: dict[str, Fault] = FAULTS | {fault.name: fault for fault in losses.FAULTS}
-# After these Kafka may have lost what it acknowledged.
-LOSING = frozenset(fault.name for fault in losses.FAULTS)
+ALL: dict[str, Fault] = FAULTS | {fault.name: fault for fault in (*losses.FAULTS, *offsets.FAULTS)}
+# After these Kafka may have lost what it acknowledged, or a group has passed what it had not read.
+LOSING = frozenset(fault.name for fault in (*losses.FAULTS, *offsets.FAULTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +87,23 @@ def draw(*, seed: int, seconds: float, per_minute: float) -> list[Planned]:
     chance = Random(seed)  # noqa: S311 - a schedule, no secret
     count = round(seconds * per_minute / 60)
     moments = sorted(chance.uniform(0, seconds) for _ in range(count))
-    return [_draw_one(chance, at) for at in moments]
+    return [_planned(chance, at, name) for at, name in zip(moments, _names(chance, count), strict=True)]
 
 
-def _draw_one(chance: Random, at: float) -> Planned:
-    (name,) = chance.choices(list(WEIGHTS), [weight for weight, _, _ in WEIGHTS.values()])
+def _names(chance: Random, count: int) -> list[str]:
+    """So many names by their weight, shuffled.
+
+    Drawn one by one, a rare fault may be missing from a long run. Here each comes as often as its share of
+    `count` says, rounded up or down by chance: once at least, where the share is one (`make chaos` as it is).
+    """
+    names = chance.sample(list(WEIGHTS), len(WEIGHTS))
+    reached = list(accumulate(WEIGHTS[name][0] for name in names))
+    step, first = reached[-1] / max(count, 1), chance.random()
+    drawn = [names[bisect(reached, (first + n) * step)] for n in range(count)]
+    return chance.sample(drawn, count)
+
+
+def _planned(chance: Random, at: float, name: str) -> Planned:
     _, shortest, longest = WEIGHTS[name]
     hold, seed = round(chance.uniform(shortest, longest), 2), chance.getrandbits(32)
     role, point = _draw_point(chance) if name == CRASH_POINT else ("", "")
@@ -95,7 +116,7 @@ def _draw_point(chance: Random) -> tuple[str, str]:
         for point in POINTS
         for role in point.roles
         for when in point.whens
-        if role != Role.OPERATOR
+        if role != Role.OPERATOR and not point.rare
     ]
     role, seam, when = chance.choice(seams)
     action = "raise" if when == When.LOST else chance.choice(sorted(ACTIONS))

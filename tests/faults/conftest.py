@@ -39,7 +39,8 @@ def shop(stack: Stack, kafka: AdminClient, committed_rows: None) -> Iterator[Sho
     for number in range(1, SKUS + 1):
         StockItemFactory(sku=f"SKU-{number:04}", initial=1_000_000)
     skip_what_the_log_holds()
-    running = Shop(stack, environment() | {"DJANGO_SETTINGS_MODULE": "faults.settings"})
+    # Short shifts: their end is a seam, too.
+    running = Shop(stack, environment() | {"DJANGO_SETTINGS_MODULE": "faults.settings", "RELAY_SHIFT_SECONDS": "2"})
     digest = hashlib.sha256(running.env["API_TOKEN"].encode()).hexdigest()
     ApiClient.objects.create(name="faults", token_sha256=digest)
     running.start()
@@ -47,10 +48,16 @@ def shop(stack: Stack, kafka: AdminClient, committed_rows: None) -> Iterator[Sho
     running.stop()
 
 
+@pytest.fixture(scope="module")
+def seen() -> Seen:
+    """What the clients of all tests of the module saw, for their orders stay."""
+    return Seen()
+
+
 @pytest.fixture
-def client(shop: Shop) -> Iterator[Client]:
+def client(shop: Shop, seen: Seen) -> Iterator[Client]:
     """A client of the API that repeats each POST until it is answered."""
-    one = Client(shop.env["API_URL"], shop.env["API_TOKEN"], Seen(), patience=60)
+    one = Client(shop.env["API_URL"], shop.env["API_TOKEN"], seen, patience=60)
     yield one
     one.close()
 

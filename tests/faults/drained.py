@@ -1,23 +1,30 @@
 """When all has healed: wait until nothing travels any more, then let the outside checker look."""
 
+from datetime import UTC, datetime
+
 from django.db import connection
 
+from devservices.waiting import wait_until
 from faults.checker import Verdict, check
-from faults.shop import wait_for
+from faults.losses import TOPICS
 from tests.flow_tools import lag
 from tests.process_tools import environment
 
 
-def wait_until_drained(seconds: float = 60) -> float:
-    """Every order final, the queue empty, each group at the end of the log. How long it took."""
-    waited = wait_for(nothing_travels, seconds=seconds, what="every order is final and the queue empty")
-    return waited + wait_for(nothing_unread, seconds=seconds, what="the groups are at the end of the log")
+def drains_in_a_moment() -> bool:
+    """Whether soon every order is final, the queue empty and each group at the end of the log."""
+    return wait_until(lambda: nothing_travels() and nothing_unread(), seconds=5)
 
 
 def check_now(**what: object) -> Verdict:
     """The outside checker's verdict over the test's database and the log."""
     env = environment()
     return check(database_url=env["DATABASE_URL"], bootstrap_servers=env["KAFKA_BOOTSTRAP_SERVERS"], **what)  # type: ignore[arg-type]
+
+
+def lost_until_now() -> dict[str, datetime]:
+    """For the checker: whatever was written until now, Kafka was made to lose."""
+    return dict.fromkeys(TOPICS, datetime.now(UTC))
 
 
 def nothing_travels() -> bool:

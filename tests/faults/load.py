@@ -1,4 +1,7 @@
-"""Clients that place and cancel orders while servers fail, and repeat what was not answered."""
+"""Orders placed and cancelled while servers fail, past the API: these scenes need no web process.
+
+Clients of the API itself are in `faults/load.py`.
+"""
 
 import json
 import random

@@ -4,17 +4,23 @@ One round hits one seam in each process at a time, because a killed consumer hol
 its session's 6 s, and forty of these one after the other would be a coffee break.
 """
 
+import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from itertools import zip_longest
 
 import pytest
+from django.utils import timezone
 
 from faults.load import Client
 from faults.points import POINTS, Role, When
 from faults.shop import Shop, wait_for
-from tests.faults.drained import check_now, wait_until_drained
+from messaging.models import DeadLetter
+from tests.faults.drained import check_now, drains_in_a_moment
+from tests.flow_tools import produce_raw
 
 pytestmark = pytest.mark.faults
 
@@ -22,6 +28,8 @@ pytestmark = pytest.mark.faults
 STOPPED_SECONDS = 7.5
 FLOWING = (Role.WEB, Role.RELAY, Role.INVENTORY, Role.ORDERS)
 ACTIONS = ("raise", "term", "kill", "stop", "disconnect")
+
+READS = {Role.INVENTORY: "orders.events", Role.ORDERS: "inventory.events"}
 
 Round = dict[Role, str]  # each role's seam: `name:when`
 
@@ -55,11 +63,30 @@ class TestAProcess:
             shop.arm(role, [f"{seam}:{action}"])
         armed = {f"{role} {seam}:{action}:1" for role, seam in seams_of_round.items()}
 
-        place_until(shop, client, armed, action)
-        wait_until_drained()
+        broken = [role for role, seam in seams_of_round.items() if seam.startswith("consume.bury")]
+        revoked = [role for role, seam in seams_of_round.items() if seam.startswith("consume.revoke")]
+        for role in broken:
+            produce_raw(READS[role], key=b"k", value=b"not a message of ours")
+        with more_members(shop, revoked):
+            place_until(shop, client, armed, action)
+        # An offset commit that was refused in a rebalance is repeated only with the partition's next record.
+        wait_for(lambda: place_one(client) and drains_in_a_moment(), seconds=60, what="all is drained")
 
-        verdict = check_now(accepted=client.seen.accepted.keys())
+        verdict = check_now(accepted=client.seen.accepted.keys(), keys=client.seen.keys, expected_dead=len(broken))
         assert not verdict.violations, verdict.histories
+        # They were looked at: the next round is to see its own alone.
+        DeadLetter.objects.update(resolved_at=timezone.now())
+
+
+@contextmanager
+def more_members(shop: Shop, roles: Sequence[Role]) -> Iterator[None]:
+    """A second member joins the groups of these roles, and takes partitions away from the first."""
+    more = [replace(program, role=f"{program.role}-2") for program in shop.programs() if program.role in roles]
+    shop.stack.add(more)
+    yield
+    for program in more:
+        # In the orderly way: one that vanished would hold its partitions until its session ends.
+        shop.stack.stop(program.role, signal.SIGTERM)
 
 
 def place_until(shop: Shop, client: Client, armed: set[str], action: str) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 
 from devservices import BROKERS, Stack
-from faults import losses
+from faults import losses, offsets
 from faults.system import System
 from inventory.models import StockItem
 from messaging.models import OutboxMessage, ProcessedMessage, RepairedMessage
@@ -19,7 +19,7 @@ from messaging.store.topics import create, missing
 from orders.models import Order
 from orders.services import cancel_order
 from tests.factories import LineFactory, StockItemFactory, place
-from tests.faults.drained import check_now
+from tests.faults.drained import check_now, lost_until_now
 from tests.flow_tools import Flow, skip_what_the_log_holds, wait_until
 from tests.process_tools import environment
 
@@ -68,7 +68,7 @@ def heal(flow: Flow) -> None:
 
 
 def assert_all_is_there_once() -> None:
-    verdict = check_now(kafka_may_lose=True)
+    verdict = check_now(lost_until=lost_until_now())
     assert not verdict.violations, verdict.histories
     assert StockItem.objects.get().on_hand == 1000 - ORDERS
 
@@ -133,7 +133,7 @@ class TestAGroupThatWasMoved:
     def test_to_the_end_gets_what_it_has_not_read(self, flow: Flow, system: System) -> None:
         place_orders(flow)
 
-        losses.reset_offsets(system, "inventory", to_end=True)
+        offsets.reset_offsets(system, "inventory", to_end=True)
         found = audit().losses
         heal(flow)
 
@@ -145,7 +145,7 @@ class TestAGroupThatWasMoved:
         flow.settle_everything()
         flow.close()
 
-        losses.reset_offsets(system, "inventory", to_end=False)
+        offsets.reset_offsets(system, "inventory", to_end=False)
         heal(flow)
 
         assert ProcessedMessage.objects.filter(consumer="inventory", redeliveries__gt=0).count() == ORDERS
@@ -154,7 +154,7 @@ class TestAGroupThatWasMoved:
     def test_and_deleted_reads_from_the_start(self, flow: Flow, system: System) -> None:
         place_orders(flow)
 
-        losses.delete_group(system, "inventory")
+        offsets.delete_group(system, "inventory")
         heal(flow)
 
         assert not RepairedMessage.objects.exists()

@@ -10,7 +10,7 @@ from messaging.models import AuditMark, DeadLetter, OutboxMessage, OutboxPending
 from messaging.prove.audit import audit
 from orders.models import Order
 from tests.factories import LineFactory, StockItemFactory, place
-from tests.faults.drained import check_now
+from tests.faults.drained import check_now, lost_until_now
 from tests.flow_tools import Flow, skip_what_the_log_holds
 from tests.process_tools import Processes
 from tests.prove.test_retention import confirm, grow_older
@@ -84,7 +84,7 @@ class TestRepair:
         assert OutboxPending.objects.count() == 3
         assert OutboxReceipt.objects.count() == 0
         flow.settle_everything()
-        assert not check_now(kafka_may_lose=True).violations
+        assert not check_now(lost_until=lost_until_now()).violations
 
 
 class TestTheAudit:

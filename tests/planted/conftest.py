@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 
 from devservices import BROKERS, Stack
-from faults import losses
+from faults.kafka_admin import set_topic
 from faults.system import System
 from messaging.consume import consumer
 from tests.consume.messages import TOPIC
@@ -34,7 +34,7 @@ def stage(flow: Flow, stack: Stack, monkeypatch: pytest.MonkeyPatch, settings: A
 
 def _mend(system: System) -> None:
     """Undo what bugs plant into the topic and the tables."""
-    losses._set(system.admin(), TOPIC, {"min.insync.replicas": "2"})
+    set_topic(system.admin(), TOPIC, {"min.insync.replicas": "2"})
     with connection.cursor() as cursor:
         cursor.execute("TRUNCATE inventory_stockmovement")
         cursor.execute(

@@ -1,29 +1,32 @@
 """Bugs of consumption: no effect of a message, or two."""
 
-import contextlib
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
+from uuid import UUID
 
-from confluent_kafka import KafkaException
 from django.db import IntegrityError, connection, transaction
 
 import inventory.reservations
 import inventory.services
-from messaging.consume import dead_letters, inbox, reader
+from inventory.models import StockMovement
+from messaging.consume import dead_letters, inbox, key_order, reader
 from messaging.consume.delivery import Delivery
 from messaging.consume.inbox import Taken
+from messaging.consume.key_order import Admitted
 from messaging.consume.reader import Reader
-from messaging.models import ProcessedMessage
+from messaging.models import KeyPosition, ProcessedMessage
 from messaging.registry import subscription
 from messaging.store.kafka import consumer_settings
+from orders.models import OrderLine
 from tests.planted.bug import Bug, Patch, declare, plant_no_inbox, plant_no_order_of_keys
 from tests.planted.consume_scenarios import (
     a_consumer_dies_in_a_batch,
     a_message_is_delivered_twice,
     a_message_of_a_version_to_come,
     a_record_with_a_nul_byte,
-    orders_flow,
+    an_order_s_cancellation_is_read_first,
+    the_coordinator_dies_before_a_commit_and_the_consumer_after_it,
 )
 
 BUGS: list[Bug] = []
@@ -63,18 +66,55 @@ def auto_commit_on(patch: Patch) -> None:
 
 
 @bug(
-    saved_by="a synchronous commit of named offsets, whose answers are read",
-    scenario=orders_flow,
+    saved_by="a synchronous commit, whose answers are read; and if it fails all the same, the inbox",
+    scenario=the_coordinator_dies_before_a_commit_and_the_consumer_after_it,
     caught_by="I7",
 )
 def asynchronous_offset_commit_with_its_error_ignored(patch: Patch) -> None:
-    """`commit(asynchronous=True)` of what the client has stored, which is nothing; nobody reads the error."""
+    """`commit(asynchronous=True)` of the right offsets: it returns at once, and nobody reads what became of it."""
 
     def fire_and_forget(self: Reader, records: Any) -> None:
-        with contextlib.suppress(KafkaException):
-            self._consumer.commit(asynchronous=True)
+        self._consumer.commit(offsets=reader._next_offsets(records), asynchronous=True)
 
     patch.setattr(Reader, "commit", fire_and_forget)
+
+
+@bug(
+    saved_by="each stream's position: what is early parks; and a release of what the ledger has reserved, no more",
+    scenario=an_order_s_cancellation_is_read_first,
+    caught_by="I5",
+)
+def applied_as_it_comes(patch: Patch) -> None:
+    """Inventory applies messages as they come, notes the highest sequence, and puts back what the order wanted
+    without looking into the ledger."""
+    admit, advance = key_order.admit, key_order.advance
+
+    def all_ready(consumer: str, deliveries: Sequence[Delivery]) -> Admitted:
+        if consumer != "inventory":
+            return admit(consumer, deliveries)
+        key_order._lock_positions(consumer, {delivery.envelope.stream for delivery in deliveries})
+        return Admitted(list(deliveries), [])
+
+    def highest(consumer: str, applied: Sequence[Delivery]) -> list[Delivery]:
+        if consumer != "inventory":
+            return advance(consumer, applied)
+        for envelope in (delivery.envelope for delivery in applied):
+            position = KeyPosition.objects.filter(partition_key=envelope.partition_key, source=envelope.source)
+            position.filter(consumer=consumer, last_sequence__lt=envelope.sequence).update(
+                last_sequence=envelope.sequence
+            )
+        return []
+
+    def put_back(order_ids: Sequence[UUID]) -> set[UUID]:
+        lines = OrderLine.objects.filter(order_id__in=order_ids)
+        inventory.services._move(
+            StockMovement.Kind.RELEASE, [(line.order_id, line.sku, line.quantity) for line in lines]
+        )
+        return set(order_ids)
+
+    patch.setattr(key_order, "admit", all_ready)
+    patch.setattr(key_order, "advance", highest)
+    patch.setattr(inventory.reservations, "release", put_back)
 
 
 @bug(

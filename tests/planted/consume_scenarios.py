@@ -7,19 +7,19 @@ from typing import Any
 from django.db import connection
 
 import inventory.reservations
+from devservices import BROKERS
+from faults.system import System
+from messaging.consume import consumer
+from messaging.consume.reader import Reader
 from messaging.models import OutboxMessage
+from messaging.registry import subscription
+from messaging.store import kafka
+from orders.models import Order
+from orders.services import cancel_order
 from tests.consume.messages import TOPIC, placed
 from tests.factories import LineFactory, place
-from tests.flow_tools import envelope_of, produce_envelope, produce_raw
-from tests.planted.stage import Died, Expected, Stage, drain
-
-
-def orders_flow(stage: Stage) -> Expected:
-    """Orders flow."""
-    place(LineFactory(sku="SKU-A"))
-    place(LineFactory(sku="SKU-A"))
-    drain(stage.flow)
-    return Expected()
+from tests.flow_tools import envelope_of, produce_envelope, produce_raw, wait_until
+from tests.planted.stage import Died, Expected, Stage, a_child, consume, drain
 
 
 def a_consumer_dies_in_a_batch(stage: Stage) -> Expected:
@@ -50,6 +50,52 @@ def a_message_is_delivered_twice(stage: Stage) -> Expected:
     produce_envelope(TOPIC, envelope_of(OutboxMessage.objects.earliest("id").message_id))
     drain(stage.flow)
     return Expected()
+
+
+def an_order_s_cancellation_is_read_first(stage: Stage) -> Expected:
+    """An order's cancellation is read before the order."""
+    place(LineFactory(sku="SKU-A"))
+    order = Order.objects.get()
+    cancel_order(client_id=order.client_id, order_id=order.pk)
+    produce_envelope(TOPIC, envelope_of(OutboxMessage.objects.latest("id").message_id))
+    consume(stage.flow, "inventory")
+    drain(stage.flow)
+    return Expected()
+
+
+def the_coordinator_dies_before_a_commit_and_the_consumer_after_it(stage: Stage) -> Expected:
+    """The group's coordinator dies before the commit of the last batch, and the consumer right after it."""
+    place(LineFactory(sku="SKU-A"))
+    stage.flow.relay_all()
+    system, coordinator = stage.system, _coordinator(stage.system, "inventory")
+
+    def consume_a_batch_and_die() -> None:
+        handle = consumer.handle
+
+        def and_lose_the_coordinator(*arguments: Any) -> None:
+            handle(*arguments)
+            system.stop(coordinator)
+
+        stage.patch.setattr(consumer, "handle", and_lose_the_coordinator)
+        # Longer than a broker takes to start: so long a commit waits for its coordinator.
+        stage.patch.setattr(kafka, "SESSION_TIMEOUT_MS", 20_000)
+        mine = Reader(subscription("inventory"))
+        while not consumer.run_once(subscription("inventory"), mine):
+            pass
+
+    with a_child(consume_a_batch_and_die):
+        wait_until(lambda: system.process(coordinator).state == "stopped", what="the coordinator is dead")
+        system.start(coordinator)
+    system.stack.wait_ready(coordinator)
+    # Nobody takes the dead consumer's place, who would read again and commit what it has not.
+    drain(stage.flow, groups=["orders"])
+    return Expected()
+
+
+def _coordinator(system: System, group: str) -> str:
+    admin = system.admin()  # which must live until it has answered
+    (answer,) = admin.describe_consumer_groups([group], request_timeout=10).values()
+    return BROKERS[answer.result(10).coordinator.id - 1]
 
 
 def a_message_of_a_version_to_come(stage: Stage) -> Expected:

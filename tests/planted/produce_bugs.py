@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from faults import losses
+from faults.kafka_admin import set_topic
 from messaging.envelope import Envelope, Payload
 from messaging.produce import outbox, publisher, queue
 from messaging.produce.publisher import Publisher
@@ -146,7 +146,7 @@ def pending_rows_deleted_when_kafka_is_down(patch: Patch) -> None:
 )
 def acks_1_with_min_isr_1(patch: Patch) -> None:
     """`acks=1` on a topic with min.insync.replicas=1."""
-    losses._set(admin_client(), TOPIC, {"min.insync.replicas": "1"})
+    set_topic(admin_client(), TOPIC, {"min.insync.replicas": "1"})
     patch.setattr(
         publisher, "producer_settings", lambda: producer_settings() | {"acks": "1", "enable.idempotence": False}
     )

@@ -1,8 +1,6 @@
 """What happens to a message on its way to Kafka."""
 
 import contextlib
-import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -24,7 +22,7 @@ from orders.services import cancel_order
 from tests.consume.messages import TOPIC
 from tests.factories import ApiClientFactory, LineFactory, place
 from tests.flow_tools import wait_until
-from tests.planted.stage import ALL_SHARDS, QUIET_ROUNDS, Died, Expected, Stage, consume, drain, rounds
+from tests.planted.stage import ALL_SHARDS, QUIET_ROUNDS, Died, Expected, Stage, a_child, consume, drain, rounds
 
 FETCH_WAIT_SECONDS = 0.5  # replica.fetch.wait.max.ms
 
@@ -109,7 +107,8 @@ def the_worker_forks(stage: Stage) -> Expected:
     place(LineFactory(sku="SKU-A"))
     relay = Relay()
     for name in ("inventory", "orders"):
-        _rounds_in_a_child(relay)
+        with a_child(lambda: rounds(relay, seconds=3)):
+            pass
         any(consume(stage.flow, name) for _ in range(QUIET_ROUNDS))
     return Expected()
 
@@ -167,24 +166,6 @@ def _away(stage: Stage) -> Iterator[None]:
     stage.settings.KAFKA_BOOTSTRAP_SERVERS = "127.0.0.1:1"
     yield
     stage.settings.KAFKA_BOOTSTRAP_SERVERS = here
-
-
-def _rounds_in_a_child(relay: Relay) -> None:
-    connections.close_all()
-    child = os.fork()
-    if child == 0:
-        with contextlib.suppress(BaseException):
-            rounds(relay, seconds=3)
-        os._exit(0)
-    too_long = threading.Timer(20, lambda: _kill(child))
-    too_long.start()
-    os.waitpid(child, 0)
-    too_long.cancel()
-
-
-def _kill(child: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(child, signal.SIGKILL)
 
 
 def _partition_of(message: OutboxMessage) -> int:

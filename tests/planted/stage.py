@@ -1,11 +1,16 @@
 """Where scenarios play: the relay and the consumers in this process, on real servers that may be broken."""
 
+import contextlib
+import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from devservices import BROKERS
 from faults import losses
@@ -19,6 +24,7 @@ from tests.faults.drained import nothing_travels, nothing_unread
 from tests.flow_tools import Flow
 
 ALL_SHARDS = list(range(SHARDS))
+CHILD_SECONDS = 30
 QUIET_ROUNDS = 3  # in which nothing came, although there was something to come
 
 
@@ -48,18 +54,39 @@ class Died(BaseException):
     """The process died here: nothing catches it."""
 
 
-def drain(flow: Flow) -> None:
+def drain(flow: Flow, *, groups: Sequence[str] = ("inventory", "orders")) -> None:
     """Let everything flow, as far as it can: a planted bug may keep it from its end."""
     quiet = 0
     while quiet < QUIET_ROUNDS:
         quiet += 1
-        for name in ("inventory", "orders"):
+        for name in groups:
             # A message of unknown fate is tried again after a second.
             rounds(flow.relay, seconds=0.6 + bool(flow.relay._retrying))
             if consume(flow, name):
                 quiet = 0
         if nothing_travels() and nothing_unread():
             return
+
+
+@contextlib.contextmanager
+def a_child(work: Callable[[], None]) -> Iterator[None]:
+    """Work in a forked child beside the body; it dies without a good-bye when it is done, or after a while."""
+    connections.close_all()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            work()
+        os._exit(0)
+    too_long = threading.Timer(CHILD_SECONDS, lambda: _kill(child))
+    too_long.start()
+    yield
+    os.waitpid(child, 0)
+    too_long.cancel()
+
+
+def _kill(child: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
 
 
 def rounds(relay: Relay, *, seconds: float) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from faults.checker import Verdict
 from orders.models import Order
-from tests.faults.drained import check_now
+from tests.faults.drained import check_now, lost_until_now
 from tests.planted import consume_bugs, produce_bugs, prove_bugs
 from tests.planted.bug import Bug
 from tests.planted.stage import Scenario, Stage
@@ -65,8 +65,8 @@ def play(stage: Stage, scenario: Scenario) -> Verdict:
     expected = scenario(stage)
     return check_now(
         expected_dead=expected.dead_letters,
-        kafka_may_lose=expected.kafka_may_lose,
-        groups_at_the_end=not expected.kafka_may_lose,
+        lost_until=lost_until_now() if expected.kafka_may_lose else None,
+        groups_at_the_end=True,
     )
 
 

@@ -1,0 +1,87 @@
+"""Ask the brokers and tell them, through Kafka's admin client."""
+
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    OffsetSpec,
+    ResourceType,
+)
+
+from devservices.waiting import wait_until
+
+# The client's own types are missing for these two.
+FIRST: Any = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+END: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+SECONDS = 30.0  # until an answer is given up
+
+
+def topic_settings(admin: AdminClient, topic: str) -> dict[str, str]:
+    """What is set for this topic alone."""
+    (future,) = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
+    own = [entry for entry in future.result(SECONDS).values() if not entry.is_default]
+    return {entry.name: str(entry.value) for entry in own}
+
+
+def set_topic(admin: AdminClient, topic: str, values: dict[str, str | None]) -> None:
+    """Set these for the topic alone; None takes a setting back. Asked again while no broker can do it."""
+    entries = [
+        ConfigEntry(
+            name,
+            value,
+            incremental_operation=AlterConfigOpType.SET if value is not None else AlterConfigOpType.DELETE,
+        )
+        for name, value in values.items()
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
+
+    def done() -> bool:
+        try:
+            result_of(admin.incremental_alter_configs([resource]))
+        except KafkaException:
+            return False
+        return True
+
+    if not wait_until(done, seconds=SECONDS):
+        raise TimeoutError(f"no broker set {values} of {topic}")
+
+
+def ends(admin: AdminClient, topic: str, at: Any = END) -> dict[int, int]:
+    """The offset of every partition at this end; a partition whose leader is just changing is asked again."""
+    found: dict[int, int] = {}
+
+    def asked() -> bool:
+        try:
+            partitions = admin.list_topics(topic, timeout=SECONDS).topics[topic].partitions
+            answers = admin.list_offsets({TopicPartition(topic, part): at for part in partitions})
+            found.update({place.partition: future.result(SECONDS).offset for place, future in answers.items()})
+        except KafkaException:
+            return False
+        return True
+
+    if not wait_until(asked, seconds=SECONDS):
+        raise TimeoutError(f"{topic} has no leader")
+    return found
+
+
+def is_empty(admin: AdminClient, topic: str) -> bool:
+    """Whether no partition holds a record."""
+    return ends(admin, topic) == ends(admin, topic, FIRST)
+
+
+def in_sync(admin: AdminClient, topic: str) -> set[int]:
+    """The brokers that are an in-sync replica of any of its partitions."""
+    partitions = admin.list_topics(topic, timeout=SECONDS).topics[topic].partitions.values()
+    return {broker for partition in partitions for broker in partition.isrs}
+
+
+def result_of(futures: Mapping[Any, Future[Any]]) -> None:
+    """Wait until all is done. Raises KafkaException."""
+    for future in futures.values():
+        future.result(SECONDS)

@@ -1,0 +1,75 @@
+"""What Kafka's log holds and what its groups have committed, read from outside: it imports nothing of the product."""
+
+import hashlib
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+
+Place = tuple[str, int, int]  # topic, partition, offset
+Receipt = dict[str, Any]  # topic, partition, offset; id and digest of the message that should stand there
+_READ_BY = {"inventory": "orders.events", "orders": "inventory.events"}  # group -> topic
+
+
+def not_there(receipts: Collection[Receipt], servers: str) -> list[Receipt]:
+    """The receipts whose message the log does not hold at their place."""
+    # A topic that was made again counts its offsets anew: two receipts may name one place.
+    wrong: dict[Place, list[Receipt]] = {}
+    for row in receipts:
+        wrong.setdefault((row["topic"], row["partition"], row["offset"]), []).append(row)
+    for place, message_id, digest in _records({topic for topic, _, _ in wrong}, servers):
+        rows = wrong.get(place, [])
+        rows[:] = [row for row in rows if (row["id"], row["digest"]) != (message_id, digest)]
+    return [row for rows in wrong.values() for row in rows]
+
+
+def unread(servers: str) -> Iterator[tuple[str, str]]:
+    """Partitions whose group has not committed their end, and where it is: all of it would come again."""
+    for group, topic in _READ_BY.items():
+        reader = Consumer({"bootstrap.servers": servers, "group.id": group, "log_level": 0})
+        try:
+            parts = [TopicPartition(topic, part) for part in reader.list_topics(topic).topics[topic].partitions]
+            for part in reader.committed(parts, timeout=30):
+                low, high = reader.get_watermark_offsets(part, timeout=30)
+                if high > max(low, part.offset):
+                    yield f"{topic}[{part.partition}]", f"{group} is at {part.offset}, the end is {high}"
+        finally:
+            reader.close()
+
+
+def places(message_ids: Collection[str], servers: str) -> dict[str, list[Place]]:
+    """Where each of these messages stands, as often as it does."""
+    found: dict[str, list[Place]] = {message_id: [] for message_id in message_ids}
+    for place, message_id, _ in _records(set(_READ_BY.values()), servers):
+        if message_id in found:
+            found[message_id].append(place)
+    return found
+
+
+def _records(topics: Collection[str], servers: str) -> Iterator[tuple[Place, str, str]]:
+    """Every record of the topics: its place, its message id, the sha256 of its value."""
+    reader = Consumer({
+        "bootstrap.servers": servers, "group.id": "checker", "enable.auto.commit": False,
+        "enable.partition.eof": True, "auto.offset.reset": "earliest", "check.crcs": True, "log_level": 0,
+    })  # fmt: skip
+    try:
+        metadata = reader.list_topics(timeout=30).topics
+        open_ = {(topic, part) for topic in topics if topic in metadata for part in metadata[topic].partitions}
+        reader.assign([TopicPartition(topic, part, 0) for topic, part in open_])
+        while open_:
+            for message in reader.consume(1000, 0.2):
+                topic, partition = str(message.topic()), message.partition() or 0
+                error = message.error()
+                if error is not None:
+                    if error.code() == KafkaError._PARTITION_EOF:
+                        open_.discard((topic, partition))
+                    elif error.code() == KafkaError._BAD_COMPRESSION:  # nobody's message: go on behind it
+                        reader.seek(TopicPartition(topic, partition, (message.offset() or 0) + 1))
+                    continue
+                headers: Any = message.headers() or []
+                id_ = next(((value or b"").decode() for name, value in headers if name == "ce_id"), "")
+                value = message.value()
+                digest = hashlib.sha256(value if isinstance(value, bytes) else b"").hexdigest()
+                yield (topic, partition, message.offset() or 0), id_, digest
+    finally:
+        reader.close()

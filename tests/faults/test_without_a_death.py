@@ -1,0 +1,120 @@
+"""Faults in which nobody dies: a lock that two want, a client whose queue is full, an answer that is half a refusal."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+from django.db import connection, transaction
+
+from inventory.models import StockItem
+from messaging.consume import consumer
+from messaging.models import DeadLetter, OutboxReceipt
+from messaging.produce import publisher
+from messaging.produce.shards import SHARDS
+from messaging.registry import subscription
+from messaging.store.kafka import producer_settings
+from orders.models import Order
+from tests.factories import ApiClientFactory, LineFactory, StockItemFactory, place
+from tests.faults.drained import check_now
+from tests.faults.proof import assert_no_attempt_spent
+from tests.flow_tools import Flow, lag, wait_until
+
+pytestmark = pytest.mark.faults
+
+_TOUCH = "UPDATE inventory_stockitem SET version = version + 1 WHERE sku = %s"
+_SOMEBODY_WAITS = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+
+
+@contextmanager
+def somebody_who_locks(first: str, then: str) -> Iterator[None]:
+    """Another transaction holds one SKU, and wants the other as soon as somebody waits for the first.
+
+    It is patient for longer than the test: whoever else is in the circle is the one that PostgreSQL ends.
+    """
+    locked = threading.Event()
+
+    def somebody_waits() -> bool:
+        with connection.cursor() as cursor:
+            cursor.execute(_SOMEBODY_WAITS)
+            return bool(cursor.fetchone()[0])
+
+    def lock() -> None:
+        # In a thread of its own `connection` is one of its own.
+        try:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SET LOCAL deadlock_timeout = '5min'")
+                cursor.execute(_TOUCH, [first])
+                locked.set()
+                wait_until(somebody_waits, what="the consumer waits")
+                cursor.execute(_TOUCH, [then])
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=lock)
+    thread.start()
+    assert locked.wait(10)
+    yield
+    thread.join()
+    # It got the second lock, so the consumer was the one that PostgreSQL ended.
+    assert StockItem.objects.get(sku=then).version > 1
+
+
+class TestADeadlock:
+    def test_makes_the_consumer_run_its_transaction_again(self, flow: Flow) -> None:
+        for sku in ("SKU-A", "SKU-B"):
+            StockItemFactory(sku=sku, initial=10)
+        place(LineFactory(sku="SKU-A"), LineFactory(sku="SKU-B"))
+        flow.relay_all()
+
+        with somebody_who_locks("SKU-B", then="SKU-A"):
+            flow.consume_all("inventory")
+        flow.settle_everything()
+
+        assert set(StockItem.objects.values_list("on_hand", flat=True)) == {9}
+        assert not DeadLetter.objects.exists()
+        assert not check_now(groups_at_the_end=True).violations
+
+
+class TestAClientWhoseQueueIsFull:
+    def test_leaves_the_rest_pending_without_blame(self, flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings = producer_settings() | {"queue.buffering.max.messages": 10}
+        monkeypatch.setattr(publisher, "producer_settings", lambda: settings)
+        StockItemFactory(sku="SKU-A", initial=100)
+        client = ApiClientFactory()
+        for _ in range(30):
+            place(LineFactory(sku="SKU-A"), client=client)
+
+        flow.relay.round(shards=list(range(SHARDS)), wait=0.5)
+        flow.relay.round(shards=[], wait=0.5)
+        refused = len(flow.relay._retrying)
+        assert_no_attempt_spent()
+        flow.relay_all()
+
+        assert refused
+        assert OutboxReceipt.objects.count() == 30
+        flow.settle_everything()
+        assert Order.objects.filter(status=Order.Status.CONFIRMED).count() == 30
+        assert not check_now(groups_at_the_end=True).violations
+
+
+class TestAnOffsetCommit:
+    def test_that_is_refused_for_one_partition_is_good_for_the_others(self, flow: Flow) -> None:
+        StockItemFactory(sku="SKU-A", initial=100)
+        place(LineFactory(sku="SKU-A"))
+        flow.relay_all()
+        declared, reader = subscription("inventory"), flow.reader("inventory")
+
+        def committed() -> bool:
+            if records := reader.next_batch(1):
+                consumer.handle(declared, records)
+                # There is no such partition: Kafka refuses it, and it alone.
+                reader.commit([*records, replace(records[-1], partition=99)])
+            return bool(records)
+
+        wait_until(committed, what="a batch was committed")
+
+        assert lag("inventory") == 0
