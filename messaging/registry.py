@@ -17,7 +17,7 @@ class Topic:
     """A topic to provision. The partition count is for ever: changing it moves keys."""
 
     name: str
-    partitions: int = 6
+    partitions: int = 3
     retention_days: int = 30
 
 

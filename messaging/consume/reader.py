@@ -72,7 +72,7 @@ class Reader:
         its partition in a rebalance gets nothing again, so what was refused is committed with the next.
         """
         self._commit_due = time.monotonic() + COMMIT_SECONDS
-        offsets = [_next_offset(record) for record in self._handled.values()]
+        offsets = _next_offsets(self._handled.values())
         try:
             answers = self._consumer.commit(offsets=offsets, asynchronous=False) or []
         except KafkaException as error:
@@ -167,10 +167,15 @@ def _raise_if_fatal(error: KafkaError) -> None:
         raise FatalClientError(error.str())
 
 
-def _next_offset(record: Record) -> TopicPartition:
+def _next_offsets(records: Iterable[Record]) -> list[TopicPartition]:
+    last = {(record.topic, record.partition): record for record in records}
     # With the leader epoch, so that a log truncated meanwhile is noticed rather than skipped.
-    epoch = {} if record.leader_epoch is None else {"leader_epoch": record.leader_epoch}
-    return TopicPartition(record.topic, record.partition, record.offset + 1, **epoch)
+    return [
+        TopicPartition(r.topic, r.partition, r.offset + 1, leader_epoch=r.leader_epoch)
+        if r.leader_epoch is not None
+        else TopicPartition(r.topic, r.partition, r.offset + 1)
+        for r in last.values()
+    ]
 
 
 def _first_offsets(records: Sequence[Record]) -> list[TopicPartition]:

@@ -115,7 +115,7 @@ class TestAPostInFlight:
         other = connection.copy()
         with ThreadPoolExecutor(1) as thread:
             other.set_autocommit(False)
-            other.cursor().execute("LOCK TABLE orders_order")
+            other.cursor().execute("LOCK TABLE outbox_message")
             first = thread.submit(lambda: at_once(1, lambda: caller.place(key="k"))[0])
             wait_until(lambda: _waiting_for_a_lock() == 1, what="the first POST is inside its transaction")
 

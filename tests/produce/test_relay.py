@@ -11,6 +11,7 @@ from confluent_kafka.cimpl import NewTopic
 from django.db import connection, connections, transaction
 from django.test import override_settings
 
+from config.registry import TOPICS
 from messaging.envelope import sha256
 from messaging.errors import FatalClientError, ReplayRefused
 from messaging.models import OutboxMessage, OutboxPending, OutboxReceipt
@@ -33,7 +34,7 @@ def append_notes(key: str, sequences: range) -> None:
         outbox.append_all([outbox.Draft(Note(text=f"{key}{n}"), key, n) for n in sequences])
 
 
-PARTITIONS = 6  # of orders.events
+PARTITIONS = TOPICS[0].partitions  # of orders.events
 
 
 def partition_of(key: str) -> int:
