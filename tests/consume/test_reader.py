@@ -1,0 +1,79 @@
+"""The reader: which offsets are committed, and when."""
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from messaging.consume import reader as reader_module
+from messaging.consume.reader import Reader
+from messaging.envelope import Record
+from tests.consume.messages import TOPIC, placed
+from tests.flow_tools import Flow, lag, produce_envelope, wait_until
+
+INVENTORY = "inventory"
+
+
+def next_records(reader: Reader) -> list[Record]:
+    records: list[Record] = []
+    wait_until(lambda: records.extend(reader.next_batch(1)) or records, what="a batch came")
+    return records
+
+
+class TestOffsetsOfWhatIsHandled:
+    def test_are_committed_together_and_when_the_topic_falls_quiet(self, flow: Flow) -> None:
+        reader = flow.reader(INVENTORY)
+        produce_envelope(TOPIC, placed())
+        reader.commit(next_records(reader))
+        assert lag(INVENTORY) == 0, "the first commit is due at once"
+        produce_envelope(TOPIC, placed())
+        reader.commit(next_records(reader))
+
+        wait_until(lambda: reader.next_batch(1) == [] and lag(INVENTORY) == 0, what="the rest was committed", seconds=5)
+
+    def test_are_committed_before_the_member_leaves(self, flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reader_module, "COMMIT_SECONDS", 3600)
+        reader = flow.reader(INVENTORY)
+        for _ in range(2):
+            produce_envelope(TOPIC, placed())
+            reader.commit(next_records(reader))
+        assert lag(INVENTORY) == 1, "the second commit is not due"
+
+        flow.close()
+
+        assert lag(INVENTORY) == 0
+
+    def test_are_committed_again_when_kafka_refused_them(self, flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+        reader = flow.reader(INVENTORY)
+        produce_envelope(TOPIC, placed())
+        records = next_records(reader)
+
+        class Refusing:
+            """The client, whose commits fail as they do in a rebalance."""
+
+            def __init__(self, client: Consumer) -> None:
+                self._client = client
+
+            def __getattr__(self, name: str) -> object:
+                return getattr(self._client, name)
+
+            def commit(self, **_: object) -> list[TopicPartition]:
+                raise KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(reader, "_consumer", Refusing(reader._consumer))
+            reader.commit(records)
+        assert lag(INVENTORY) == 1
+
+        wait_until(lambda: reader.next_batch(1) == [] and lag(INVENTORY) == 0, what="it was committed", seconds=10)
+
+    def test_are_forgotten_when_the_partition_was_lost(self, flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reader_module, "COMMIT_SECONDS", 3600)
+        reader = flow.reader(INVENTORY)
+        for _ in range(2):
+            produce_envelope(TOPIC, placed())
+            reader.commit(records := next_records(reader))
+        lost = [TopicPartition(record.topic, record.partition) for record in records]
+
+        reader._on_lost(reader._consumer, lost)
+        flow.close()
+
+        assert lag(INVENTORY) == 1
