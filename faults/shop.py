@@ -1,6 +1,7 @@
 """The whole product as processes on a stack, with its crash points installed: what tests and chaos break."""
 
 import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -48,7 +49,7 @@ class Shop:
             # One process whose death is the relay's death.
             web = all_["web"]
             del all_["beat"], all_["worker"]
-            command = [web.command[0], "manage.py", "relay"]
+            command = [sys.executable, "manage.py", "relay"]
             all_["relay"] = Program("relay", command, env={**self.env, "ROLE": "relay"}, cwd=web.cwd)
         return [
             Program(
