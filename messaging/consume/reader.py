@@ -62,7 +62,7 @@ class Reader:
         self._commit_if_due()
 
     def _commit_if_due(self) -> None:
-        if self._handled and time.monotonic() >= self._commit_due:
+        if time.monotonic() >= self._commit_due:
             self._commit_handled()
 
     def _commit_handled(self) -> None:
@@ -71,6 +71,8 @@ class Reader:
         A refusal is no loss: the records are delivered again, and the inbox absorbs them. But a member that keeps
         its partition in a rebalance gets nothing again, so what was refused is committed with the next.
         """
+        if not self._handled:
+            return
         self._commit_due = time.monotonic() + COMMIT_SECONDS
         offsets = _next_offsets(self._handled.values())
         try:
@@ -112,8 +114,7 @@ class Reader:
     def close(self) -> None:
         """Commit what is handled, and leave the group."""
         try:
-            if self._handled:
-                self._commit_handled()
+            self._commit_handled()
         finally:
             self._consumer.close()
 
@@ -134,8 +135,7 @@ class Reader:
         # Called within a poll: what is handled is committed before the next owner begins. A batch in hand (while it
         # rests) is not handled, and is delivered to that one.
         log.info("partitions revoked", partitions=_names(partitions))
-        if self._handled:
-            self._commit_handled()
+        self._commit_handled()
         self._forget(partitions)
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:

@@ -76,7 +76,6 @@ def consumer_settings(group: str) -> dict[str, Any]:
         # Default 100000 and 64 MiB: what is prefetched is stale after a rebalance.
         "queued.min.messages": 1000,
         "queued.max.messages.kbytes": 4096,
-        "fetch.wait.max.ms": 500,
     }
 
 
