@@ -16,6 +16,13 @@ from faults.chaos.schedule import LOSING
 
 CONSUMERS = ("consume-inventory", "consume-orders")
 
+# What the consumers log, as messaging/consume says it.
+ASSIGNED, REVOKED, LOST = "partitions assigned", "partitions revoked", "partitions lost"
+SET_BACK = "it cannot be done now, trying again"
+REFUSED = ("offsets not committed, trying again", "offset not committed, trying again")
+# … because the group had changed since the batch was read.
+CHANGED = ("REBALANCE_IN_PROGRESS", "ILLEGAL_GENERATION", "UNKNOWN_MEMBER_ID")
+
 
 @dataclass(slots=True)
 class Timeline:
@@ -103,13 +110,13 @@ def _rebalances(logs: Path) -> dict[str, int]:
         for file in logs.glob(f"{role}*.log*"):
             for text in file.read_text(errors="replace").splitlines():
                 try:
-                    said[json.loads(text)["event"]] += 1
+                    entry = json.loads(text)
+                    event, error = entry["event"], str(entry.get("error"))
                 except (ValueError, TypeError, KeyError):
                     continue
+                said["refused" if event in REFUSED and any(name in error for name in CHANGED) else event] += 1
     return {
-        "assignments_changed": said["partitions revoked"] + said["partitions assigned"],
-        "rebalances_in_mid_handler": said["partitions lost"]
-        + said["offsets not committed, expecting redeliveries"]
-        + said["offset not committed, expecting redeliveries"],
-        "batches_set_back": said["it cannot be done now, trying again"],
+        "assignments_changed": said[REVOKED] + said[ASSIGNED],
+        "rebalances_in_mid_handler": said[LOST] + said["refused"],
+        "batches_set_back": said[SET_BACK],
     }

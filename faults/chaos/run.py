@@ -32,9 +32,6 @@ from faults.system import System
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 90
 DRAIN_SECONDS = 180
-# Orders go on for so long when all is healed, so that each partition has some of them. An offset commit that
-# was refused in a rebalance is repeated only with the partition's next record, and the groups must be at the end.
-HEALED_SECONDS = 10
 ON_HAND = 50_000  # of each SKU: enough for confirmations, little enough to be counted
 
 Tell = Callable[[str], None]
@@ -87,7 +84,6 @@ def _run(plan: Plan, stack: Stack, proxies: dict[str, Proxy], *, tell: Tell, on_
     finally:
         tell("heal: everything that was hurt comes back")
         heal_all(system)
-        time.sleep(HEALED_SECONDS)
         seen_by_clients = load.stop()
         adjuster.stop()
     healed_at = time.monotonic()
