@@ -24,8 +24,8 @@ _SCRIPT = r"""
 BEGIN;
 WITH claimed AS (
     INSERT INTO idempotency_key (client_id, key, body_sha256, order_id, answer)
-    SELECT {client}, 'k' || :n, repeat('0', 64), {order}, '{{"id": "x", "status": "pending", "lines": []}}'
-    WHERE pg_try_advisory_xact_lock(hashtextextended('k' || :n, {client}))
+    SELECT {client}, 'k' || :n::bigint, repeat('0', 64), {order}, '{{"id": "x", "status": "pending", "lines": []}}'
+    WHERE pg_try_advisory_xact_lock(hashtextextended('k' || :n::bigint, {client}))
     ON CONFLICT (client_id, key) DO NOTHING RETURNING client_id, order_id
 ), placed AS (
     INSERT INTO orders_order (id, client_id, status, version, rejection_reason)
@@ -45,7 +45,7 @@ WITH written AS (
 INSERT INTO outbox_pending (outbox_id, shard) SELECT id, abs(hashtext(partition_key)::bigint) % 24 FROM written;
 COMMIT;
 """
-_ORDER = "lpad(to_hex(:n), 32, '0')::uuid"
+_ORDER = "lpad(to_hex(:n::bigint), 32, '0')::uuid"
 
 
 def run(stack: Stack) -> list[Row]:
@@ -92,7 +92,7 @@ def _pgbench(stack: Stack, client: int, clients: int) -> float:
                 script.name,
                 stack.env()["DATABASE_URL"],
             ],
-            capture_output=True,
+            stdout=subprocess.PIPE,
             text=True,
             check=True,
         ).stdout
