@@ -128,6 +128,21 @@ class AuditMark(models.Model):
         return f"{self.consumer} confirmed up to {self.confirmed_to}"
 
 
+class ProvisionedTopic(models.Model):
+    """Which topic `ensure_topics` made, or found first: one made again has its name and none of its messages."""
+
+    topic = models.CharField(primary_key=True, max_length=249)
+    topic_id = models.CharField(max_length=64, help_text="Kafka's own id of it, which a topic made again does not get")
+    cluster_id = models.CharField(max_length=255)
+    provisioned_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "provisioned_topic"
+
+    def __str__(self) -> str:
+        return f"{self.topic} on {self.cluster_id}"
+
+
 class RelayShard(models.Model):
     """The lease of one shard of the queue. It avoids double work; safety never rests on it."""
 

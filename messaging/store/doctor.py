@@ -6,13 +6,14 @@ from confluent_kafka.admin import AdminClient
 
 from messaging.registry import Topic
 from messaging.store.findings import Finding, Severity
+from messaging.store.identity import examine_identity
 from messaging.store.kafka_checks import examine_cluster
 from messaging.store.postgres_checks import examine_database
 
 
 def examine(admin: AdminClient, topics: Sequence[Topic]) -> list[Finding]:
     """All findings, the cluster's first. Raises KafkaException or OperationalError when out of reach."""
-    return [*examine_cluster(admin, topics), *examine_database()]
+    return [*examine_cluster(admin, topics), *examine_identity(admin, topics), *examine_database()]
 
 
 def unsafe(findings: Iterable[Finding]) -> list[Finding]:
