@@ -10,6 +10,8 @@ env.read_env(Path(__file__).resolve().parent / ".env")
 bind = env.str("WEB_BIND", default="127.0.0.1:8000")
 workers = optional("WEB_WORKERS", default=2, example="2", parse=count)
 threads = 4
+# An order is a few rows: PostgreSQL may plan its statements once a connection. See config/settings.py.
+raw_env = ["PLAN_CACHE_MODE=auto"]
 # Heartbeats in memory: the root file system may be read-only.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 control_socket_disable = True

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer
 from django.db import connection, transaction
 from django.db.models import F
 
+from benchmarks.group import skip_to_the_end
 from benchmarks.result import Row, per_second
 from devservices import Stack
 from inventory.messages import StockReserved
@@ -20,7 +21,7 @@ from messaging.envelope import Envelope, Record, decode, encode_headers, sha256
 from messaging.models import ProcessedMessage
 from messaging.produce import outbox
 from messaging.registry import subscription
-from messaging.store.kafka import consumer_settings, producer_settings
+from messaging.store.kafka import producer_settings
 from orders.messages import Line, OrderPlaced
 
 EVENTS, NAIVE_EVENTS = 30_000, 3_000
@@ -44,7 +45,7 @@ def run(stack: Stack) -> list[Row]:
 
 def _measure(events: int, handle: Callable[[Sequence[Record]], object]) -> float:
     """Events a second, from the first record read to the last offset committed."""
-    _skip_to_the_end()
+    skip_to_the_end(NAME, TOPIC)
     _produce(events)
     reader = Reader(subscription(NAME))
     seen, started = 0, 0.0
@@ -108,16 +109,6 @@ def _produce(count: int) -> None:
         producer.poll(0)
     producer.flush()
     producer.close()
-
-
-def _skip_to_the_end() -> None:
-    client = Consumer(consumer_settings(NAME))
-    ends = []
-    for partition in client.list_topics(TOPIC, timeout=15).topics[TOPIC].partitions:
-        _, high = client.get_watermark_offsets(TopicPartition(TOPIC, partition), timeout=15)
-        ends.append(TopicPartition(TOPIC, partition, high))
-    client.commit(offsets=ends, asynchronous=False)
-    client.close()
 
 
 def _empty() -> None:

@@ -4,14 +4,15 @@ import http.client
 import json
 import os
 import statistics
-import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import psutil
 from django.db import connection, connections
 
+from benchmarks.group import skip_to_the_end
 from benchmarks.result import Row
 from demo import proof, system
 from devservices import Stack
@@ -23,10 +24,11 @@ RATE, SECONDS, WARM_UP_SECONDS, CLIENTS = 200, 30, 20, 4
 
 def run(stack: Stack) -> list[Row]:
     _note_commit_times(stack)
+    skip_to_the_end("inventory", "orders.events")
     stack.add(system.programs(stack, system.settings(stack)))
     _wait_until_ready()
     before = _memory(stack)
-    answered = _drive()
+    answered, rate = _drive()
     since = time.time() + 60
     while proof._not_final(proof.database_now().replace(year=2000)) and time.time() < since:
         time.sleep(0.2)
@@ -36,8 +38,8 @@ def run(stack: Stack) -> list[Row]:
         stack.stop(role)
     p50, p99 = statistics.median(latencies), latencies[int(len(latencies) * 0.99)]
     return [
-        Row(f"POST answered → stock committed, {RATE} orders/s, p50", f"{p50:.1f} ms", "", "", "≤ 25 ms"),
-        Row(f"POST answered → stock committed, {RATE} orders/s, p99", f"{p99:.1f} ms", "", "", "≤ 100 ms"),
+        Row(f"POST answered → stock committed, {rate:.0f} orders/s, p50", f"{p50:.1f} ms", "", "", "≤ 25 ms"),
+        Row(f"POST answered → stock committed, {rate:.0f} orders/s, p99", f"{p99:.1f} ms", "", "", "≤ 100 ms"),
         *(
             Row(f"memory of {role}, largest process", f"{after[role]:.0f} MiB", f"at the start: {before[role]:.0f} MiB", f"{after[role] / before[role]:.2f}", "≤ 200 MiB")
             for role in sorted(after)
@@ -62,16 +64,15 @@ def _wait_until_ready() -> None:
         time.sleep(0.2)
 
 
-def _drive() -> dict[str, float]:
-    """When each order's POST was answered, by the wall clock, which is also the database's."""
+def _drive() -> tuple[dict[str, float], float]:
+    """When each order's POST was answered, by the wall clock, which is also the database's; and how many a second."""
     answered: dict[str, float] = {}
     start = time.monotonic() + 0.5
-    threads = [threading.Thread(target=_client, args=(n, start, answered)) for n in range(CLIENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return answered
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        # A client that fails raises here: a row of fewer orders would look better than it is.
+        list(pool.map(lambda number: _client(number, start, answered), range(CLIENTS)))
+    moments = answered.values()
+    return answered, (len(answered) - 1) / (max(moments) - min(moments))
 
 
 def _client(number: int, start: float, answered: dict[str, float]) -> None:

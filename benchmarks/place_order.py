@@ -113,6 +113,8 @@ def _place_orders(client: int) -> float:
     from orders.services import place_order
 
     lines = [Line(sku="SKU-0001", quantity=1), Line(sku="SKU-0002", quantity=2)]
+    with connection.cursor() as cursor:
+        cursor.execute("SET plan_cache_mode = auto")  # as gunicorn.conf.py does for web
     count, started = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - started) < SECONDS:
         place_order(client_id=client, idempotency_key=uuid.uuid4().hex, body_sha256="0" * 64, lines=lines)

@@ -92,6 +92,16 @@ _LOST = f"""
     WHERE {_ASKED_ORDER} AND o.created_at > now() - %(kept_days)s * interval '1 day'
       AND NOT EXISTS (SELECT FROM outbox_message m WHERE m.partition_key = o.id::text
                       AND m.source = 'orders' AND m.sequence = 1)
+    UNION ALL
+    -- Each message is taken in the transaction of its effect, a reply or a new status: one is always on its way.
+    SELECT o.id, 'is ' || o.status || ' and not final, and no message of it is on its way' FROM orders_order o
+    WHERE NOT {_FINAL} AND {_ASKED_ORDER}
+      AND NOT EXISTS (
+        SELECT FROM outbox_message m WHERE m.partition_key = o.id::text
+        AND (NOT EXISTS (SELECT FROM processed_message p WHERE p.message_id = m.message_id)
+             OR EXISTS (SELECT FROM parked_message k WHERE k.message_id = m.message_id)
+             OR EXISTS (SELECT FROM dead_letter d WHERE d.message_id = m.message_id AND d.resolved_at IS NULL))
+      )
 """
 
 _EXTRA = f"""
