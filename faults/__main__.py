@@ -12,7 +12,7 @@ from random import Random
 from demo import system as application
 from demo.__main__ import UP
 from devservices import DevservicesError, Stack
-from faults.fault import hold
+from faults.fault import available, hold
 from faults.servers import FAULTS, heal_all
 from faults.system import FaultRefused, System
 
@@ -43,8 +43,14 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     system = running_system(arguments.folder, seed=arguments.seed)
+    fault = FAULTS[arguments.fault]
+    if not available(fault, system):
+        raise FaultRefused(
+            f"{fault.name} needs a proxy before {', '.join(fault.proxies)}, which `make up` has not: "
+            "`make chaos` and `make test-faults` run them."
+        )
     try:
-        hold(FAULTS[arguments.fault], system, seconds=arguments.seconds, tell=_tell)
+        hold(fault, system, seconds=arguments.seconds, tell=_tell)
     finally:
         begun = time.monotonic()
         heal_all(system)
@@ -74,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--format", choices=["text", "json"], default="text")
     run = commands.add_parser("run", help="inject one fault into the system of `make up`, hold it, heal it")
     run.set_defaults(command=_run)
-    run.add_argument("fault", choices=[name for name, fault in FAULTS.items() if not fault.proxies], metavar="FAULT")
+    run.add_argument("fault", choices=list(FAULTS), metavar="FAULT")
     run.add_argument("--seconds", type=float, help="how long to hold it (each fault has its own default)")
     run.add_argument("--seed", type=int, help="the same seed makes the same choices")
     run.add_argument("--folder", type=Path, default=UP, help="the stack's folder (%(default)s)")

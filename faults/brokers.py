@@ -8,15 +8,15 @@ from faults.fault import Fault, pausing, stopping
 from faults.system import System
 
 TOPIC = "orders.events"
-PARTITIONS = 6
 
 
 def some_leader(system: System) -> tuple[str, str]:
     """The role of the broker that leads a partition chosen at random, and the reason in words."""
-    partition = system.random.randrange(PARTITIONS)
-    if leader := system.leader(TOPIC, partition):
-        return leader, f"the leader of {TOPIC}[{partition}]"
-    return system.random.choice(BROKERS), f"any broker, for {TOPIC}[{partition}] has no leader"
+    leaders = system.leaders(TOPIC)
+    if not leaders:
+        return system.random.choice(BROKERS), f"any broker, for nobody tells who leads {TOPIC}"
+    partition = system.random.choice(sorted(leaders))
+    return leaders[partition], f"the leader of {TOPIC}[{partition}]"
 
 
 def active_controller(system: System) -> str:

@@ -30,7 +30,7 @@ class Point:
     """`target` is `module:attribute` as its caller looks it up. `window` is the row of docs/failure-windows.md.
 
     `skips_empty`: a call that brought nothing is no window. `rare`: orders alone do not pass it, something must
-    be wrong beside (a broken record, a change of the group); a random run does not wait for that.
+    come beside (a broken record, a change of the group, an operator); a random run does not wait for that.
     """
 
     name: str
@@ -76,12 +76,12 @@ POINTS: tuple[Point, ...] = (
     Point("consume.bury", "messaging.consume.dead_letters:_insert", _CONSUMERS, _BOTH, "W38", rare=True),
     Point("consume.revoke", "messaging.consume.reader:Reader._on_revoke", _CONSUMERS, _BOTH, "W39", rare=True),
     # The operator's commands
-    Point("replay.handle", "messaging.consume.replay:handle", (Role.OPERATOR,), _BOTH, "W25"),
-    Point("replay.commit", _COMMIT, (Role.OPERATOR,), _ALL, "W25"),
-    Point("repair.requeue", "messaging.produce.queue:requeue", (Role.OPERATOR,), _BOTH, "W34"),
-    Point("repair.commit", _COMMIT, (Role.OPERATOR,), _ALL, "W34"),
+    Point("replay.handle", "messaging.consume.replay:handle", (Role.OPERATOR,), _BOTH, "W25", rare=True),
+    Point("replay.commit", _COMMIT, (Role.OPERATOR,), _ALL, "W25", rare=True),
+    Point("repair.requeue", "messaging.produce.queue:requeue", (Role.OPERATOR,), _BOTH, "W34", rare=True),
+    Point("repair.commit", _COMMIT, (Role.OPERATOR,), _ALL, "W34", rare=True),
     Point("audit.mark", "messaging.prove.watermark:advance", (Role.OPERATOR,), _BOTH, "W35"),
-    Point("prune.batch", "messaging.prove.retention:_in_batches", (Role.OPERATOR,), _BOTH, "W36"),
+    Point("prune.batch", "messaging.prove.retention:_remove_batch", (Role.OPERATOR,), _BOTH, "W36", rare=True),
 )
 
 

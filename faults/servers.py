@@ -1,16 +1,12 @@
-"""Every fault of servers, programs and lines by its name, and the way back.
-
-What makes Kafka lose records is in `losses`.
-"""
+"""Every fault by its name, and the way back."""
 
 from devservices import SERVER_ROLES
-from faults import brokers, database, network, programs, redis_and_beat
+from faults import brokers, database, losses, network, offsets, programs, redis_and_beat
 from faults.fault import Fault
 from faults.system import System
 
-FAULTS: dict[str, Fault] = {
-    fault.name: fault for room in (brokers, database, redis_and_beat, programs, network) for fault in room.FAULTS
-}
+_ROOMS = (brokers, database, redis_and_beat, programs, network, losses, offsets)
+FAULTS: dict[str, Fault] = {fault.name: fault for room in _ROOMS for fault in room.FAULTS}
 
 
 def heal_all(system: System) -> None:

@@ -45,14 +45,17 @@ class System:
         """A client of the brokers' own addresses."""
         return AdminClient({"bootstrap.servers": self.brokers(), "log_level": 0})
 
-    def leader(self, topic: str, partition: int) -> str | None:
-        """The role of the broker that leads the partition. None while nobody does, or nobody can tell."""
+    def leaders(self, topic: str) -> dict[int, str]:
+        """The role of the broker that leads each partition, of those that are led. Empty when nobody tells."""
         try:
             partitions = self.admin().list_topics(topic, timeout=5).topics[topic].partitions
         except KafkaException:
-            return None
-        leader = partitions[partition].leader if partition in partitions else -1
-        return BROKERS[leader - 1] if leader > 0 else None
+            return {}
+        return {number: BROKERS[part.leader - 1] for number, part in partitions.items() if part.leader > 0}
+
+    def leader(self, topic: str, partition: int) -> str | None:
+        """The role of the broker that leads the partition. None while nobody does, or nobody can tell."""
+        return self.leaders(topic).get(partition)
 
     def process(self, role: str) -> Process:
         """The process of a role as it is now. Raises FaultRefused when nothing of that role was ever started."""

@@ -8,8 +8,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from random import Random
 
-from faults.chaos.schedule import ALL, CRASH_POINT, LOSING, Planned
+from faults.chaos.schedule import CRASH_POINT, LOSING, Planned
 from faults.fault import hold
+from faults.servers import FAULTS
 from faults.shop import Shop
 from faults.system import System
 
@@ -65,7 +66,7 @@ class Nemesis:
             else:
                 with self._one_loss if planned.name in LOSING else nullcontext():
                     began = time.monotonic()
-                    hold(ALL[planned.name], own, seconds=planned.hold, tell=told.append)
+                    hold(FAULTS[planned.name], own, seconds=planned.hold, tell=told.append)
         except Exception as error:  # whatever keeps a fault from being injected must not end the run
             failed = f"{type(error).__name__}: {error}"
         ended = time.monotonic() - self._started

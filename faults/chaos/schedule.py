@@ -7,9 +7,7 @@ from random import Random
 
 from faults import losses, offsets
 from faults.arm import ACTIONS
-from faults.fault import Fault
 from faults.points import POINTS, Role, When
-from faults.servers import FAULTS
 
 CRASH_POINT = "crash-point"
 
@@ -62,7 +60,6 @@ WEIGHTS: dict[str, tuple[float, float, float]] = {
     "lose-tail-of-all": (0.25, 0, 0),
     "lose-by-unclean-election": (0.25, 0, 0),
 }
-ALL: dict[str, Fault] = FAULTS | {fault.name: fault for fault in (*losses.FAULTS, *offsets.FAULTS)}
 # After these Kafka may have lost what it acknowledged, or a group has passed what it had not read.
 LOSING = frozenset(fault.name for fault in (*losses.FAULTS, *offsets.FAULTS))
 
@@ -116,9 +113,10 @@ def _draw_point(chance: Random) -> tuple[str, str]:
         for point in POINTS
         for role in point.roles
         for when in point.whens
-        if role != Role.OPERATOR and not point.rare
+        if not point.rare
     ]
     role, seam, when = chance.choice(seams)
     action = "raise" if when == When.LOST else chance.choice(sorted(ACTIONS))
-    # Celery's worker runs the relay here, as in production.
-    return ("worker" if role == Role.RELAY else str(role)), f"{seam}:{action}:{chance.randint(1, 3)}"
+    # Celery's worker runs the relay and the audit here, as in production.
+    runs_in_worker = role in (Role.RELAY, Role.OPERATOR)
+    return ("worker" if runs_in_worker else str(role)), f"{seam}:{action}:{chance.randint(1, 3)}"

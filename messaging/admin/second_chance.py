@@ -91,8 +91,9 @@ class SecondChanceAdmin(ReadOnlyAdmin[M]):
         except ReplayRefused as error:
             messages.error(request, f"Not replayed, and nothing was changed: {in_short(str(error))}.")
         except DatabaseError as error:
-            # A lock that another operator or a consumer held for too long, or a deadlock: not a refusal.
-            messages.error(request, f"Nothing was changed, try it again: {in_short(str(error))}.")
+            # A lock that another operator or a consumer held for too long, or a deadlock: not a refusal. Or COMMIT's
+            # answer was lost, and it is done: only the row itself can tell.
+            messages.error(request, f"No answer from the database. What this page shows holds: {in_short(str(error))}.")
         else:
             messages.success(request, f"{self.replay_label}: done, and noted with your reason.")
 

@@ -45,6 +45,7 @@ def audit(*, deep: bool = False, new_only: bool = False) -> Report:
             sub.consumer: watermark.first_unconfirmed(sub, after_id=after[sub.consumer])
             for sub in (declared if new_only else ())
         }
+        nowhere = _nowhere(after_id)
         strangers = [] if new_only else _strangers()
     with LogReader() as log:
         lost = [
@@ -61,7 +62,7 @@ def audit(*, deep: bool = False, new_only: bool = False) -> Report:
         in_log=in_the_log.in_log if in_the_log else None,
         gone_from_log=in_the_log.gone if in_the_log else None,
         unknown_in_log=in_the_log.unknown if in_the_log else None,
-        lost=[*books.lost, *map(str, lost), *(_named_once(in_the_log.missing, lost) if in_the_log else [])],
+        lost=[*books.lost, *nowhere, *map(str, lost), *(_named_once(in_the_log.missing, lost) if in_the_log else [])],
         extra=[*books.extra, *strangers],
         stuck=books.stuck,
         stock_mismatches=books.stock_mismatches,
@@ -133,6 +134,22 @@ _COUNTS = f"""
            (SELECT coalesce(sum(redeliveries), 0) FROM taken) AS redelivered,
            {_WAITING}
 """
+
+
+def _nowhere(after_id: int) -> list[str]:
+    """Messages in neither the queue nor the receipts. No statement of ours leaves one there: somebody deleted rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT m.message_id FROM outbox_message m
+            WHERE m.id > %s AND NOT EXISTS (SELECT FROM outbox_pending p WHERE p.outbox_id = m.id)
+              AND NOT EXISTS (SELECT FROM outbox_receipt r WHERE r.outbox_id = m.id)
+            """,
+            [after_id],
+        )
+        return [
+            f"{message_id} (it waits for no relay, and was never acknowledged)" for (message_id,) in cursor.fetchall()
+        ]
 
 
 def _strangers() -> list[str]:

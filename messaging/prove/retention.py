@@ -50,13 +50,18 @@ def prune(*, progress: Callable[[int], None] = lambda _: None) -> Pruned:
 def _in_batches(sql: str, progress: Callable[[int], None]) -> int:
     total = 0
     while True:
-        with connection.cursor() as cursor:
-            cursor.execute(sql, _values())
-            removed = int(cursor.fetchone()[0])
+        removed = _remove_batch(sql)
         total += removed
         progress(removed)
         if removed < BATCH:
             return total
+
+
+def _remove_batch(sql: str) -> int:
+    """One transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, _values())
+        return int(cursor.fetchone()[0])
 
 
 def _values() -> dict[str, Any]:

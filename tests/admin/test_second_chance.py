@@ -6,7 +6,8 @@ from uuid import UUID
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import OperationalError, connection
+from django.db.backends.postgresql.base import DatabaseWrapper
 from django.test import Client
 from django.urls import reverse
 
@@ -71,6 +72,32 @@ class TestADeadLetter:
 
 
 class TestReplay:
+    def test_whose_commit_got_no_answer_shows_what_holds(
+        self, committed_db: None, login: Login, order_id: UUID, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        letter = wanting_stock(order_id, quantity=3)
+        client = login("replay_deadletter")
+        commit, unanswered = DatabaseWrapper._commit, []
+
+        def commit_without_an_answer(self: DatabaseWrapper) -> None:
+            commit(self)
+            if not unanswered:
+                unanswered.append(self)
+                self.close()
+                raise OperationalError("the server's answer was lost")
+
+        monkeypatch.setattr(DatabaseWrapper, "_commit", commit_without_an_answer)
+
+        page = client.post(replay_page(letter), REASON, follow=True).content.decode()
+
+        assert unanswered
+        assert "No answer from the database. What this page shows holds" in page
+        letter.refresh_from_db()
+        assert letter.resolved_at is not None
+        assert StockMovement.objects.count() == LogEntry.objects.count() == 1
+        assert client.post(replay_page(letter), REASON).status_code == 302
+        assert StockMovement.objects.count() == LogEntry.objects.count() == 1
+
     def test_handles_the_message_and_notes_who_and_why(self, login: Login, mended: DeadLetter) -> None:
         answer = login("replay_deadletter").post(replay_page(mended), REASON, follow=True)
 
@@ -241,7 +268,7 @@ class TestTwoOperators:
             cursor.execute("SET lock_timeout = '10s'")
 
         assert answer.status_code == 302
-        assert "Nothing was changed, try it again" in client.get(answer["Location"]).content.decode()
+        assert "What this page shows holds" in client.get(answer["Location"]).content.decode()
         assert not LogEntry.objects.exists()
 
 

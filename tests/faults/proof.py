@@ -11,7 +11,7 @@ from django.db import connection
 from messaging.models import DeadLetter, OutboxPending
 from messaging.prove.audit import Report, audit
 from orders.models import Order
-from tests.faults.drained import check_now
+from tests.faults.drained import check_now, nothing_unread
 from tests.flow_tools import wait_until
 
 DRAIN_SECONDS = 60.0
@@ -23,7 +23,7 @@ def assert_nothing_lost(accepted: Collection[UUID] = (), *, within: float = DRAI
 
     def drained() -> bool:
         last[:] = [audit()]
-        return not (last[0].pending or last[0].stuck)
+        return not (last[0].pending or last[0].stuck) and nothing_unread()
 
     try:
         wait_until(patiently(drained), what="everything is final", seconds=within)
@@ -35,7 +35,7 @@ def assert_nothing_lost(accepted: Collection[UUID] = (), *, within: float = DRAI
     assert report.parked == 0
     assert_no_dead_letter()
     # And once more by somebody who shares no code with the product.
-    verdict = check_now(accepted=[str(order_id) for order_id in accepted])
+    verdict = check_now(accepted=[str(order_id) for order_id in accepted], groups_at_the_end=True)
     assert not verdict.violations, verdict.histories
     missing = set(accepted) - set(Order.objects.filter(pk__in=accepted).values_list("pk", flat=True))
     assert not missing, f"accepted, and not in the database: {missing}"

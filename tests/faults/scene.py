@@ -25,8 +25,9 @@ from tests.faults.proof import patiently
 from tests.flow_tools import skip_what_the_log_holds, wait_until
 from tests.process_tools import ROOT, environment
 
-# How long a fault lasts that may last any time: `FAULT_SECONDS=60 make test-faults` for the long ones.
-FAULT_SECONDS = float(os.environ.get("FAULT_SECONDS", "2"))
+# How long a fault lasts that may last any time, and how long a server is away.
+FAULT_SECONDS = 2.0
+OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "60"))
 CELERY = (sys.executable, "-m", "celery", "-A", "config")
 COMMANDS: dict[str, Sequence[str]] = {
     "relay": (sys.executable, "manage.py", "relay"),

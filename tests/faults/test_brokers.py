@@ -10,7 +10,7 @@ from faults.brokers import active_controller
 from messaging.models import OutboxPending
 from tests.faults.load import Load
 from tests.faults.proof import assert_no_attempt_spent, assert_nothing_lost
-from tests.faults.scene import FAULT_SECONDS, Scene
+from tests.faults.scene import OUTAGE_SECONDS, Scene
 from tests.flow_tools import wait_until
 
 pytestmark = pytest.mark.faults
@@ -60,7 +60,8 @@ class TestABrokerThatStandsStill:
 
     def test_as_follower_holds_up_no_more_than_it_must(self, scene: Scene) -> None:
         with Load() as load, scene.hurt("kafka-pause-follower"):
-            time.sleep(FAULT_SECONDS)
+            # Longer than replica.lag.time.max.ms: it falls out of sync, and has to catch up.
+            time.sleep(OUTAGE_SECONDS)
             assert_no_attempt_spent()
 
         assert_nothing_lost(load.accepted)
@@ -80,7 +81,7 @@ class TestTooFewInSyncReplicas:
             wait_until(lambda: OutboxPending.objects.count() > 0, what="messages wait")
             time.sleep(1)
             settled, accepted = scene.receipts(), len(load.accepted)
-            time.sleep(FAULT_SECONDS)
+            time.sleep(OUTAGE_SECONDS)
             assert scene.receipts() == settled
             assert len(load.accepted) > accepted
             assert_no_attempt_spent()

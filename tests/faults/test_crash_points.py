@@ -1,17 +1,18 @@
 """Every seam of the product, hit once with each action, while orders flow: lost 0, extra 0, stuck 0.
 
-One round hits one seam in each process at a time, because a killed consumer holds its partitions for
-its session's 6 s, and forty of these one after the other would be a coffee break.
+One round hits one seam in each process, because a killed consumer holds its partitions for its session's
+6 s, and forty of these one after the other would be a coffee break.
 """
 
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import zip_longest
 
+import psutil
 import pytest
 from django.utils import timezone
 
@@ -58,67 +59,87 @@ class TestAProcess:
         self, shop: Shop, client: Client, action: str, seams_of_round: Round
     ) -> None:
         shop.disarm()
-        for role, seam in seams_of_round.items():
-            shop.arm(role, [f"{seam}:{action}"])
-        armed = {f"{role} {seam}:{action}:1" for role, seam in seams_of_round.items()}
-
-        broken = [role for role, seam in seams_of_round.items() if seam.startswith("consume.bury")]
-        revoked = [role for role, seam in seams_of_round.items() if seam.startswith("consume.revoke")]
-        for role in broken:
-            produce_raw(READERS[role.removeprefix("consume-")], key=b"k", value=b"not a message of ours")
-        with more_members(shop, revoked):
-            place_until(shop, client, armed, action)
+        broken = 0
+        with waking_up(shop) as woken, ExitStack() as members:
+            # Against the stream: whoever was struck leaves those behind it without work.
+            for role, seam in reversed(seams_of_round.items()):
+                shop.arm(role, [f"{seam}:{action}"])
+                if seam.startswith("consume.bury"):
+                    produce_raw(READERS[role.removeprefix("consume-")], key=b"k", value=b"not a message of ours")
+                    broken += 1
+                if seam.startswith("consume.revoke"):
+                    members.enter_context(second_member(shop, role))
+                strikes_soon(shop, client, f"{role} {seam}:{action}:1")
+        if action == "stop":
+            assert woken == set(seams_of_round)
         wait_for(drains_in_a_moment, seconds=60, what="all is drained")
 
-        verdict = check_now(accepted=client.seen.accepted.keys(), keys=client.seen.keys, expected_dead=len(broken))
+        verdict = check_now(
+            accepted=client.seen.accepted.keys(), keys=client.seen.keys, expected_dead=broken, groups_at_the_end=True
+        )
         assert not verdict.violations, verdict.histories
         # They were looked at: the next round is to see its own alone.
         DeadLetter.objects.update(resolved_at=timezone.now())
 
 
 @contextmanager
-def more_members(shop: Shop, roles: Sequence[Role]) -> Iterator[None]:
-    """A second member joins the groups of these roles, and takes partitions away from the first."""
-    more = [replace(program, role=f"{program.role}-2") for program in shop.programs() if program.role in roles]
-    shop.stack.add(more)
+def second_member(shop: Shop, role: Role) -> Iterator[None]:
+    """Another member joins the group of this role, and takes partitions away from the first."""
+    (first,) = (program for program in shop.programs() if program.role == role)
+    second = replace(first, role=f"{role}-2")
+    shop.stack.add([second])
     yield
-    for program in more:
-        # In the orderly way: one that vanished would hold its partitions until its session ends.
-        shop.stack.stop(program.role, signal.SIGTERM)
+    # In the orderly way: one that vanished would hold its partitions until its session ends.
+    shop.stack.stop(second.role, signal.SIGTERM)
 
 
-def place_until(shop: Shop, client: Client, armed: set[str], action: str) -> None:
-    """Keep orders flowing until every fault has struck; wake up what was stopped when its lease is over."""
-    stopped_at: dict[str, float] = {}
-    done = threading.Event()
+@contextmanager
+def waking_up(shop: Shop) -> Iterator[set[Role]]:
+    """Let each process that stopped at its seam go on when its own STOPPED_SECONDS are over; at the end all do.
+
+    Gives the roles that were found stopped when their time was over.
+    """
+    struck_at: dict[str, float] = {}
+    woken: set[Role] = set()
+    left = threading.Event()
 
     def wake_up() -> None:
-        while not done.wait(0.1):
+        waiting = True
+        while waiting or not left.is_set():
+            time.sleep(0.1)
             for fault in shop.struck():
-                stopped_at.setdefault(fault, time.monotonic())
-            if any(time.monotonic() - at > STOPPED_SECONDS for at in stopped_at.values()):
-                for role in FLOWING:
+                struck_at.setdefault(fault, time.monotonic())
+            waiting = False
+            for fault, at in struck_at.items():
+                role = Role(fault.partition(" ")[0])
+                if ":stop:" not in fault or role in woken:
+                    continue
+                if time.monotonic() - at < STOPPED_SECONDS:
+                    waiting = True
+                elif is_stopped(shop, role):
+                    woken.add(role)
                     shop.stack.resume(role)
 
     # Beside the client: while the web process is stopped, nobody gets an answer.
     waker = threading.Thread(target=wake_up)
-    if action == "stop":
-        waker.start()
+    waker.start()
     try:
-        wait_for(lambda: place_one(client) and shop.struck() >= armed, seconds=60, what=f"these strike: {armed}")
-        if action == "stop":
-            wait_for(
-                lambda: (
-                    stopped_at.keys() >= armed
-                    and min(time.monotonic() - at for at in stopped_at.values()) > STOPPED_SECONDS + 0.5
-                ),
-                seconds=30,
-                what="all that were stopped go on",
-            )
+        yield woken
     finally:
-        done.set()
-        if action == "stop":
-            waker.join()
+        left.set()
+        waker.join()
+
+
+def is_stopped(shop: Shop, role: Role) -> bool:
+    """Whether a process of this role stands still: web's is a child of its master."""
+    (pid,) = (process.pid for process in shop.stack.processes() if process.role == role)
+    first = psutil.Process(pid)
+    return any(one.status() == psutil.STATUS_STOPPED for one in (first, *first.children(recursive=True)))
+
+
+def strikes_soon(shop: Shop, client: Client, fault: str) -> None:
+    """Keep orders flowing until the fault has struck."""
+    wait_for(lambda: place_one(client) and fault in shop.struck(), seconds=60, what=f"it strikes: {fault}")
 
 
 def place_one(client: Client) -> bool:

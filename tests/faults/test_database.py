@@ -10,11 +10,12 @@ from django.db import connection
 from devservices import Stack
 from faults.proxy import COMMIT, Proxy
 from messaging.models import OutboxReceipt
+from messaging.prove.audit import audit
 from orders.models import Order
 from tests.api_tools import ONE_LINE, Caller, Server
 from tests.faults.load import Load
 from tests.faults.proof import assert_no_attempt_spent, assert_nothing_lost
-from tests.faults.scene import FAULT_SECONDS, Scene
+from tests.faults.scene import OUTAGE_SECONDS, Scene
 from tests.flow_tools import wait_until
 from tests.process_tools import Processes, environment
 
@@ -51,18 +52,22 @@ class TestConnections:
         with Load() as load:
             wait_until(lambda: len(load.accepted) > 20, what="orders are on their way")
             # Every 2 seconds: three times at the least.
-            scene.hold("postgres-terminate-backends", seconds=max(FAULT_SECONDS, 5))
+            scene.hold("postgres-terminate-backends", seconds=5)
 
         assert load.repeated > 0
         assert_nothing_lost(load.accepted)
 
 
 class TestPostgreSQL:
-    @pytest.mark.parametrize("fault", ["postgres-restart-immediate", "postgres-down"])
-    def test_that_dies_keeps_what_it_committed_and_everybody_waits_for_it(self, scene: Scene, fault: str) -> None:
+    @pytest.mark.parametrize(
+        ("fault", "seconds"), [("postgres-restart-immediate", 0), ("postgres-down", OUTAGE_SECONDS)]
+    )
+    def test_that_dies_keeps_what_it_committed_and_everybody_waits_for_it(
+        self, scene: Scene, fault: str, seconds: float
+    ) -> None:
         with Load() as load:
             wait_until(lambda: len(load.accepted) > 20, what="orders are on their way")
-            scene.hold(fault)
+            scene.hold(fault, seconds=seconds)
             accepted = len(load.accepted)
             wait_until(lambda: len(load.accepted) > accepted, what="orders are accepted again")
 
@@ -100,12 +105,12 @@ class TestACommitWhoseAnswerIsLost:
         assert_nothing_lost()
 
     def test_of_a_consumer_is_a_redelivery_that_the_inbox_absorbs(self, scene: Scene, proxy: Proxy) -> None:
-        cuts = proxy.cuts
+        cuts, redelivered = proxy.cuts, audit().redelivered
         with Load() as load:
             proxy.cut_after(COMMIT, times=5)
             wait_until(lambda: proxy.cuts - cuts == 5, what="five answers were cut")
 
-        assert assert_nothing_lost(load.accepted).redelivered > 0
+        assert assert_nothing_lost(load.accepted).redelivered > redelivered
 
     def test_of_a_relay_that_settled_leaves_the_receipt_and_nothing_pending(self, scene: Scene, proxy: Proxy) -> None:
         cuts = proxy.cuts

@@ -11,7 +11,7 @@ from messaging.prove.kafka_log import committed_offsets
 from messaging.registry import Subscription, subscriptions
 from tests.faults.load import Load
 from tests.faults.proof import assert_nothing_lost, patiently
-from tests.faults.scene import FAULT_SECONDS, Scene
+from tests.faults.scene import Scene
 from tests.flow_tools import wait_until
 
 pytestmark = pytest.mark.faults
@@ -91,7 +91,7 @@ def committed_and_not_processed(
 class TestAMembershipStorm:
     def test_never_commits_what_was_not_processed_and_loses_nothing(self, scene: Scene, protocol: str) -> None:
         with Load() as load, Watch() as watch:
-            changes = scene.hold("consumer-storm", seconds=max(FAULT_SECONDS, 10))
+            changes = scene.hold("consumer-storm", seconds=10)
 
         assert len(changes) >= 5
         assert watch.looks > 10

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from faults.points import POINTS, Role, When
-from messaging.models import AuditMark, DeadLetter, OutboxMessage, OutboxPending, OutboxReceipt
+from messaging.models import AuditMark, DeadLetter, OutboxMessage, OutboxPending, OutboxReceipt, ProcessedMessage
 from messaging.prove.audit import audit
 from orders.models import Order
 from tests.factories import LineFactory, StockItemFactory, place
@@ -109,7 +109,8 @@ class TestPrune:
         self, flow: Flow, interrupted: Interrupted, seam: str, action: str
     ) -> None:
         StockItemFactory(sku="SKU-A", initial=100)
-        place(LineFactory(sku="SKU-A"))
+        for _ in range(3):
+            place(LineFactory(sku="SKU-A"))
         flow.settle_everything()
         confirm()
         grow_older(100)
@@ -118,4 +119,5 @@ class TestPrune:
 
         assert not OutboxMessage.objects.exists()
         assert not OutboxReceipt.objects.exists()
+        assert not ProcessedMessage.objects.exists()
         assert audit().nothing_missing

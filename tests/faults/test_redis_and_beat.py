@@ -7,7 +7,7 @@ import pytest
 from devservices import Stack
 from tests.faults.load import Load
 from tests.faults.proof import assert_no_attempt_spent, assert_nothing_lost
-from tests.faults.scene import Scene
+from tests.faults.scene import FAULT_SECONDS, OUTAGE_SECONDS, Scene
 
 pytestmark = pytest.mark.faults
 
@@ -27,10 +27,19 @@ def scene(running: Scene) -> Scene:
 
 
 class TestRedis:
-    @pytest.mark.parametrize("fault", ["redis-flush", "redis-kill", "redis-kill-clients", "redis-pause", "redis-down"])
-    def test_in_trouble_delays_and_loses_nothing(self, scene: Scene, fault: str) -> None:
+    @pytest.mark.parametrize(
+        ("fault", "seconds"),
+        [
+            ("redis-flush", 0),
+            ("redis-kill", 0),
+            ("redis-kill-clients", 0),
+            ("redis-pause", FAULT_SECONDS),
+            ("redis-down", OUTAGE_SECONDS),
+        ],
+    )
+    def test_in_trouble_delays_and_loses_nothing(self, scene: Scene, fault: str, seconds: float) -> None:
         with Load() as load:
-            scene.hold(fault)
+            scene.hold(fault, seconds=seconds)
             assert_no_attempt_spent()
 
         assert_nothing_lost(load.accepted)

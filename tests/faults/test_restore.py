@@ -23,6 +23,7 @@ from messaging.tasks import audit as audit_task
 from orders.models import ApiClient, Order
 from orders.services import cancel_order
 from tests.factories import ApiClientFactory, LineFactory, StockItemFactory, place
+from tests.faults.drained import check_now
 from tests.flow_tools import Flow, skip_what_the_log_holds
 
 pytestmark = pytest.mark.faults
@@ -144,6 +145,8 @@ class TestARestoreByTheBook:
         assert on_hand() == INITIAL - 4
         assert report.as_json()["ids"] == {"lost": [], "extra": [], "stuck": [], "stock_mismatches": []}
         assert (report.parked, report.dead_letters) == (0, 0)
+        verdict = check_now(accepted=[str(order_id) for order_id in by_the_book.known], groups_at_the_end=True)
+        assert not verdict.violations, verdict.histories
         # Put back: what the backup holds as acknowledged and not taken, and nothing else.
         put_back = RepairedMessage.objects.values_list("consumer", "message__partition_key")
         assert set(put_back) == {("inventory", str(by_the_book.unread)), ("orders", str(by_the_book.unread_reply))}
@@ -168,7 +171,7 @@ class TestARestoreThatIsJustStarted:
     @pytest.fixture
     def started(self, restored: Shop) -> Shop:
         restored.flow.settle_everything()
-        audit_task()  # what beat does each minute
+        audit_task()  # what beat does every 15 s
         restored.flow.settle_everything()
         return restored
 

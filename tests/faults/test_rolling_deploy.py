@@ -12,6 +12,7 @@ from messaging.models import DeadLetter, OutboxMessage, ParkedMessage, Processed
 from messaging.prove.audit import audit
 from orders.models import Order
 from tests.factories import StockItemFactory
+from tests.faults.drained import check_now
 from tests.flow_tools import lag, wait_until
 from tests.process_tools import Processes
 
@@ -80,6 +81,8 @@ def nothing_is_lost(fleet: Fleet) -> None:
     assert report.written == report.in_log == report.applied
     assert (report.parked, report.dead_letters) == (0, 0)
     assert set(Order.objects.values_list("pk", flat=True)) == fleet.accepted()
+    verdict = check_now(accepted=[str(order_id) for order_id in fleet.accepted()], groups_at_the_end=True)
+    assert not verdict.violations, verdict.histories
     sold = Order.objects.filter(status=Order.Status.CONFIRMED).count()
     assert StockItem.objects.get().on_hand == 100_000 - sold
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from django.db import connection, transaction
+from structlog.testing import capture_logs
 
 from inventory.models import StockItem
 from messaging.consume import consumer
@@ -30,10 +31,10 @@ _SOMEBODY_WAITS = """
 
 
 @contextmanager
-def somebody_who_locks(first: str, then: str) -> Iterator[None]:
-    """Another transaction holds one SKU, and wants the other as soon as somebody waits for the first.
+def somebody_who_locks(first: str, then: str | None = None) -> Iterator[None]:
+    """Another transaction changes one SKU; as soon as somebody waits for that, it wants the other, and commits.
 
-    It is patient for longer than the test: whoever else is in the circle is the one that PostgreSQL ends.
+    It is patient for longer than the test: whoever else is in a circle is the one that PostgreSQL ends.
     """
     locked = threading.Event()
 
@@ -50,7 +51,8 @@ def somebody_who_locks(first: str, then: str) -> Iterator[None]:
                 cursor.execute(_TOUCH, [first])
                 locked.set()
                 wait_until(somebody_waits, what="the consumer waits")
-                cursor.execute(_TOUCH, [then])
+                if then:
+                    cursor.execute(_TOUCH, [then])
         finally:
             connection.close()
 
@@ -59,8 +61,8 @@ def somebody_who_locks(first: str, then: str) -> Iterator[None]:
     assert locked.wait(10)
     yield
     thread.join()
-    # It got the second lock, so the consumer was the one that PostgreSQL ended.
-    assert StockItem.objects.get(sku=then).version > 1
+    # It got the last lock, so the consumer was the one that PostgreSQL ended.
+    assert StockItem.objects.get(sku=then or first).version > 1
 
 
 class TestADeadlock:
@@ -75,6 +77,28 @@ class TestADeadlock:
         flow.settle_everything()
 
         assert set(StockItem.objects.values_list("on_hand", flat=True)) == {9}
+        assert not DeadLetter.objects.exists()
+        assert not check_now(groups_at_the_end=True).violations
+
+
+class TestASerializationFailure:
+    def test_makes_the_consumer_run_its_transaction_again(self, flow: Flow) -> None:
+        StockItemFactory(sku="SKU-A", initial=10)
+        place(LineFactory(sku="SKU-A"))
+        flow.relay_all()
+        with connection.cursor() as cursor:
+            # Whoever waits for a row that changes meanwhile is refused (40001).
+            cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
+        try:
+            with somebody_who_locks("SKU-A"), capture_logs() as logged:
+                flow.consume_all("inventory")
+        finally:
+            connection.close()
+        flow.settle_everything()
+
+        assert ["could not serialize" in line["error"] for line in logged if "running again" in line["event"]] == [True]
+        assert StockItem.objects.get().on_hand == 9
         assert not DeadLetter.objects.exists()
         assert not check_now(groups_at_the_end=True).violations
 

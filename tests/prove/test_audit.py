@@ -10,11 +10,11 @@ from django.db import connection
 from django.test import override_settings
 
 from inventory.models import StockItem, StockMovement
-from messaging.models import DeadLetter, KeyPosition, OutboxMessage, OutboxReceipt, ProcessedMessage
+from messaging.models import DeadLetter, KeyPosition, OutboxMessage, OutboxPending, OutboxReceipt, ProcessedMessage
 from messaging.prove.audit import audit
 from orders.models import Order
 from tests.consume.messages import TOPIC, placed
-from tests.factories import LineFactory, StockItemFactory, place
+from tests.factories import DeadLetterFactory, LineFactory, StockItemFactory, place
 from tests.flow_tools import Flow, produce_envelope, produce_raw
 
 
@@ -53,6 +53,18 @@ class TestTheAudit:
         assert report.nothing_missing
         assert report.pending == 1
         assert len(report.stuck) == 1
+
+    @pytest.mark.parametrize("new_only", [False, True])
+    def test_finds_a_message_that_left_the_queue_without_an_acknowledgement(
+        self, settled: Flow, new_only: bool
+    ) -> None:
+        place(LineFactory(sku="SKU-A"))
+        OutboxPending.objects.all().delete()
+
+        report = audit(new_only=new_only)
+
+        message_id = OutboxMessage.objects.latest("id").message_id
+        assert report.lost == [f"{message_id} (it waits for no relay, and was never acknowledged)"]
 
     def test_finds_a_message_that_its_consumer_passed_without_taking_it(self, settled: Flow) -> None:
         skipped = ProcessedMessage.objects.filter(consumer="inventory").earliest("id")
@@ -132,6 +144,20 @@ class TestTheBooks:
         Order.objects.filter(pk=order.pk).update(status=Order.Status.REJECTED)
 
         assert any(str(order.pk) in entry for entry in audit().extra)
+
+    def test_find_an_order_to_which_nobody_will_reply(self, settled: Flow) -> None:
+        order = Order.objects.earliest("id")
+        Order.objects.filter(pk=order.pk).update(status=Order.Status.PENDING)
+
+        assert f"order {order.pk}: is pending and not final, and no message of it is on its way" in audit().lost
+
+    def test_find_no_fault_with_an_order_whose_reply_waits_for_an_operator(self, settled: Flow) -> None:
+        reply = OutboxMessage.objects.filter(source="inventory").earliest("id")
+        Order.objects.filter(pk=reply.partition_key).update(status=Order.Status.PENDING)
+        # As the consumer leaves it: the order has not moved, so the stock is not compared yet.
+        DeadLetterFactory(message_id=reply.message_id, consumer="orders")
+
+        assert audit().lost == []
 
     def test_find_an_order_without_a_message(self, settled: Flow) -> None:
         order = Order.objects.earliest("id")
