@@ -1,14 +1,20 @@
 """gunicorn's settings, read from this file's folder: `gunicorn config.wsgi`."""
 
 import os
+import sys
 from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
 
 from config.env import count, env, optional
 
 env.read_env(Path(__file__).resolve().parent / ".env")
 
-bind = env.str("WEB_BIND", default="127.0.0.1:8000")
-workers = optional("WEB_WORKERS", default=2, example="2", parse=count)
+try:
+    bind = env.str("WEB_BIND", default="127.0.0.1:8000")
+    workers = optional("WEB_WORKERS", default=2, example="2", parse=count)
+except ImproperlyConfigured as error:
+    sys.exit(f"gunicorn: {error}")
 threads = 4
 # An order is a few rows: PostgreSQL may plan its statements once a connection. See config/settings.py.
 raw_env = ["PLAN_CACHE_MODE=auto"]

@@ -4,8 +4,11 @@ Start with `celery -A config worker --pool=threads --concurrency=2` and one `cel
 """
 
 import os
+import sys
 
 from celery import Celery, signals
+from celery.loaders.app import AppLoader
+from django.core.exceptions import ImproperlyConfigured
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -15,7 +18,18 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # second thread is free while the first one works the shift: they find the shards taken and end.
 TICK_SECONDS = 2 * 60 * 60.0
 
-app = Celery("zero-loss")
+
+class Loader(AppLoader):  # type: ignore[misc]  # Celery has no types
+    """Says in one sentence which setting is wrong. All programs but `celery` have read the settings before."""
+
+    def config_from_object(self, source: object, silent: bool = False) -> object:
+        try:
+            return super().config_from_object(source, silent=silent)
+        except ImproperlyConfigured as error:
+            sys.exit(f"celery: {error}")
+
+
+app = Celery("zero-loss", loader="config.celery:Loader")
 app.conf.update(
     accept_content=["json"],
     task_serializer="json",

@@ -6,11 +6,31 @@ from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from environ.fileaware_mapping import FileAwareMapping
 
 T = TypeVar("T")
 
+
+class _Files(FileAwareMapping):  # type: ignore[misc]  # django-environ has no types
+    """A file that cannot be read stops the start with a sentence too."""
+
+    def __getitem__(self, name: str) -> str:
+        try:
+            value: str = super().__getitem__(name)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ImproperlyConfigured(
+                f"the setting {name} cannot be read from its file: {error}. Let {name}_FILE={self.env[f'{name}_FILE']} "
+                f"name a text file that this user may read, or set {name} itself and {name}_FILE not."
+            ) from error
+        return value
+
+
+class _Env(environ.FileAwareEnv):  # type: ignore[misc]
+    ENVIRON = _Files()
+
+
 # Also from a file: where SECRET_KEY_FILE names one, its content is SECRET_KEY. Likewise for every other setting.
-env = environ.FileAwareEnv()
+env = _Env()
 
 
 def required(name: str, *, example: str, parse: Callable[[str], T]) -> T:

@@ -2,18 +2,49 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from tests.process_tools import ROOT, environment
 
+COMMANDS = {
+    "manage.py": ["manage.py", "check"],
+    "gunicorn": ["-m", "gunicorn", "config.wsgi", "--bind", "127.0.0.1:0"],
+    "celery worker": ["-m", "celery", "-A", "config", "worker", "--pool=threads"],
+    "celery beat": ["-m", "celery", "-A", "config", "beat"],
+}
 
-def check(**changes: str) -> subprocess.CompletedProcess[str]:
+
+def start(program: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Run the program to its end, with these settings changed; "absent" leaves one out."""
     env = {name: value for name, value in (environment() | changes).items() if value != "absent"}
     env["DJANGO_SETTINGS_MODULE"] = "config.settings"
-    return subprocess.run(
-        [sys.executable, "manage.py", "check"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, *COMMANDS[program]]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60)
+
+
+def check(**changes: str) -> subprocess.CompletedProcess[str]:
+    return start("manage.py", **changes)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("program", COMMANDS)
+class TestEveryProgram:
+    def test_says_which_setting_is_missing(self, program: str) -> None:
+        ended = start(program, CELERY_BROKER_URL="absent")
+
+        assert ended.returncode > 0
+        assert f"{program.split(maxsplit=1)[0]}: the setting CELERY_BROKER_URL is missing" in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+    def test_says_whose_file_cannot_be_read(self, program: str) -> None:
+        ended = start(program, DATABASE_URL_FILE="/no/such/file")
+
+        assert ended.returncode > 0
+        assert f"{program.split(maxsplit=1)[0]}: the setting DATABASE_URL cannot be read from its file" in ended.stderr
+        assert "DATABASE_URL_FILE=/no/such/file" in ended.stderr
+        assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.django_db
@@ -51,6 +82,26 @@ class TestASetting:
 
         assert ended.returncode != 0
         assert f"the setting {name} is wrong" in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+    @pytest.mark.parametrize("content", [None, b"\xff\xfe"], ids=["a folder", "no text"])
+    def test_in_a_file_without_text_is_named(self, tmp_path: Path, content: bytes | None) -> None:
+        path = tmp_path
+        if content is not None:
+            path = tmp_path / "secret"
+            path.write_bytes(content)
+
+        ended = check(SECRET_KEY_FILE=str(path))
+
+        assert ended.returncode > 0
+        assert "the setting SECRET_KEY cannot be read from its file" in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+    def test_of_gunicorn_s_own_that_is_wrong_is_named(self) -> None:
+        ended = start("gunicorn", WEB_WORKERS="0")
+
+        assert ended.returncode > 0
+        assert "gunicorn: the setting WEB_WORKERS is wrong" in ended.stderr
         assert "Traceback" not in ended.stderr
 
     def test_database_that_does_not_answer_is_said_in_one_sentence(self) -> None:
