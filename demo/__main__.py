@@ -19,7 +19,7 @@ from devservices.running import is_in_use, run_in
 
 VAR = system.ROOT / "var"
 READY_SECONDS = 60.0
-UP, RUN = VAR / "up", VAR / "demo"
+UP = VAR / "up"
 
 
 def main() -> int:
@@ -36,15 +36,15 @@ def main() -> int:
         return 130
 
 
-def _run(_: argparse.Namespace, rest: list[str]) -> int:
-    stack = Stack(RUN)
+def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
+    stack = Stack(arguments.folder / "demo")
     # What an earlier run left behind when it was killed.
     stack.down(remove=True)
     return run_in(stack, [sys.executable, "-m", "demo.drive", *rest], remove=True)
 
 
-def _up(_: argparse.Namespace, __: list[str]) -> int:
-    stack = Stack(UP)
+def _up(arguments: argparse.Namespace, _: list[str]) -> int:
+    stack = _left_running(arguments)
     stack.up()
     env = system.settings(stack)
     _prepare(stack, env)
@@ -80,7 +80,7 @@ def _prepare(stack: Stack, env: dict[str, str]) -> None:
 
 
 def _status(arguments: argparse.Namespace, _: list[str]) -> int:
-    processes = Stack(UP).processes()
+    processes = _left_running(arguments).processes()
     if arguments.format == "json":
         print(json.dumps([asdict(process) for process in processes], indent=2))
         return 0
@@ -91,8 +91,8 @@ def _status(arguments: argparse.Namespace, _: list[str]) -> int:
     return 0
 
 
-def _env(_: argparse.Namespace, __: list[str]) -> int:
-    stack = Stack(UP)
+def _env(arguments: argparse.Namespace, _: list[str]) -> int:
+    stack = _left_running(arguments)
     if not stack.processes():
         raise DevservicesError("Nothing runs, so there are no addresses. Run `make up` first.")
     for name, value in {**stack.env(), **system.settings(stack)}.items():
@@ -101,17 +101,23 @@ def _env(_: argparse.Namespace, __: list[str]) -> int:
 
 
 def _logs(arguments: argparse.Namespace, _: list[str]) -> int:
-    logs = sorted(str(path) for path in (UP / "logs").glob(f"{arguments.role}.log"))
+    logs = sorted(str(path) for path in (_left_running(arguments).folder / "logs").glob(f"{arguments.role}.log"))
     if not logs:
         raise DevservicesError(f"There are no logs of {arguments.role!r}. Run `make up` first.")
     return subprocess.run(["tail", "-n", str(arguments.lines), *logs], check=False).returncode
 
 
-def _down(_: argparse.Namespace, __: list[str]) -> int:
-    for folder in (UP, RUN, *abandoned(VAR)):
+def _down(arguments: argparse.Namespace, _: list[str]) -> int:
+    _left_running(arguments).down()
+    for folder in (arguments.folder / "demo", *abandoned(arguments.folder)):
         if folder.exists():
-            Stack(folder).down(remove=folder != UP)
+            Stack(folder).down(remove=True)
     return 0
+
+
+def _left_running(arguments: argparse.Namespace) -> Stack:
+    """The stack of `make up`."""
+    return Stack(arguments.folder / UP.name)
 
 
 def abandoned(var: Path) -> list[Path]:
@@ -121,6 +127,9 @@ def abandoned(var: Path) -> list[Path]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m demo", description="The whole system on this machine.")
+    parser.add_argument(
+        "--folder", type=Path, default=VAR, help="where servers and programs keep their files (%(default)s)"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def add(name: str, command: Callable[[argparse.Namespace, list[str]], int], text: str) -> argparse.ArgumentParser:

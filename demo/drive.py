@@ -10,9 +10,8 @@ import json
 import os
 import secrets
 import sys
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ import httpx
 from demo.load import Load, LoadFailed, Sent
 
 if TYPE_CHECKING:
+    from demo.faults import Comeback
     from demo.proof import Proof
     from devservices import Stack
 
@@ -29,7 +29,7 @@ READY_SECONDS = 90.0
 
 
 def main() -> int:
-    """Exit status 0 only if the proof holds."""
+    """Exit status 0 only if the proof holds, the kills came in time, and what was killed came back."""
     arguments = _parser().parse_args()
     stack, env_of_programs = _attach() if "DEVSERVICES_FOLDER" in os.environ else (None, {})
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -50,14 +50,14 @@ def main() -> int:
     since = proof.database_now()
 
     killed: list[int] = []  # how many orders were answered before the kills, and when they were done
-    back: list[threading.Thread] = []
+    comebacks: list[Comeback] = []
 
     def at_half(sent: Sent) -> None:
         if stack and not arguments.no_faults:
             killed.append(len(sent.order_ids))
             leader = faults.kill_three(admin, stack, _say)
             killed.append(len(sent.order_ids))
-            back.append(faults.say_when_back(stack, leader, _say))
+            comebacks.append(faults.Comeback(stack, leader, _say))
 
     load = Load(os.environ["API_URL"], token, arguments.orders, arguments.clients, 60, arguments.seed)
     started = time.monotonic()
@@ -71,18 +71,34 @@ def main() -> int:
         f"{sent.repeated} POSTs repeated, {sent.greedy} asked for too much, {sent.cancelled} cancelled, "
         f"{sent.retried} tried again"
     )
-    if killed:
-        _say(_when_killed(killed, arguments.orders))
+    failures: list[str] = []
+    if killed and killed[-1] < arguments.orders:
+        _say(f"the kills came after {killed[0]} to {killed[-1]} of {arguments.orders} orders were answered")
+    elif killed:
+        failures.append("the kills came too late: all orders were answered before the last one. Take more ORDERS.")
     final = proof.wait_until_final(since=since, seconds=arguments.deadline, progress=_Countdown())
-    if stack:
-        faults.wait_until_all_run(stack)
-        for thread in back:
-            thread.join(faults.RESTART_SECONDS)
     if not final:
-        _say(f"after {arguments.deadline:.0f} s something is still not final")
+        failures.append(f"after {arguments.deadline:.0f} s something is still not final")
+    if stack:
+        failures += _not_back(stack, comebacks)
     result = proof.prove(answered=sent.order_ids, since=since)
-    _print_proof(result, as_json=arguments.format == "json", killed=bool(killed))
-    return 0 if result.holds else 1
+    for failure in failures:
+        _say(f"failed: {failure}")
+    holds = result.holds and not failures
+    _print_proof(result, holds=holds, as_json=arguments.format == "json", killed=bool(killed))
+    return 0 if holds else 1
+
+
+def _not_back(stack: "Stack", comebacks: "Sequence[Comeback]") -> list[str]:
+    """What was killed and did not come back, in a sentence each."""
+    from demo import faults
+
+    failures = [failure for comeback in comebacks if (failure := comeback.failure())]
+    try:
+        faults.wait_until_all_run(stack)
+    except TimeoutError as error:
+        failures.append(str(error))
+    return failures
 
 
 def _attach() -> tuple["Stack", dict[str, str]]:
@@ -103,13 +119,6 @@ def _start_application(stack: "Stack", env: dict[str, str]) -> None:
 
     _say("starting web, beat, worker and two consumers")
     stack.add(system.programs(stack, env))
-
-
-def _when_killed(killed: list[int], orders: int) -> str:
-    """Whether the kills came in the middle of the load, as they should."""
-    if killed[-1] >= orders:
-        return f"the kills came too late: all {orders} orders were answered before the last one. Take more ORDERS."
-    return f"the kills came after {killed[0]} to {killed[-1]} of {orders} orders were answered"
 
 
 def _wait_until_ready(api_url: str, flow_is_ready: Callable[[], bool]) -> None:
@@ -139,13 +148,13 @@ class _Countdown:
             _say(f"waiting for {waiting} orders and messages to be final")
 
 
-def _print_proof(result: "Proof", *, as_json: bool, killed: bool) -> None:
+def _print_proof(result: "Proof", *, holds: bool, as_json: bool, killed: bool) -> None:
     report = result.report
     if as_json:
-        print(json.dumps(report | {"latency_ms": result.latency_ms, "holds": result.holds}, indent=2))
+        print(json.dumps(report | {"latency_ms": result.latency_ms, "holds": holds}, indent=2))
         return
-    for sentence, holds in result.sums():
-        print(f"{'ok ' if holds else 'NOT'}  {sentence}")
+    for sentence, adds_up in result.sums():
+        print(f"{'ok ' if adds_up else 'NOT'}  {sentence}")
     print(f"     redeliveries absorbed: {report['redelivered']}")
     p50, p99 = result.latency_ms
     print(f"     accepted to decided{', with the kills' if killed else ''}: p50 {p50:.0f} ms, p99 {p99:.0f} ms")
@@ -156,8 +165,8 @@ def _print_proof(result: "Proof", *, as_json: bool, killed: bool) -> None:
         print(f"answered with 201, not in the database: {order_id}")
     for message_id in result.waiting_ids:
         print(f"waits: {message_id}")
-    # The last line says "lost 0, extra 0, stuck 0" only where every sum above holds too.
-    verdict = "" if result.holds or report["lost"] or report["extra"] or result.stuck else "NOT PROVEN: "
+    # The last line says "lost 0, extra 0, stuck 0" only where all else holds too.
+    verdict = "" if holds or report["lost"] or report["extra"] or result.stuck else "NOT PROVEN: "
     print(f"{verdict}lost {report['lost'] + len(result.unknown_ids)}, extra {report['extra']}, stuck {result.stuck}")
 
 

@@ -32,17 +32,28 @@ def kill_three(admin: AdminClient, stack: "Stack", say: Callable[[str], None]) -
     return leader
 
 
-def say_when_back(stack: "Stack", role: str, say: Callable[[str], None]) -> threading.Thread:
-    """A thread that waits until the broker is a member of the cluster again, and says so."""
-    killed_at = time.monotonic()
+class Comeback:
+    """Waits, in a thread of its own, until a broker that was killed is a member of the cluster again."""
 
-    def wait() -> None:
-        stack.wait_ready(role)
+    def __init__(self, stack: "Stack", role: str, say: Callable[[str], None]) -> None:
+        self._failure = f"{role} is not back, {RESTART_SECONDS:.0f} s after all else was final"
+        self._thread = threading.Thread(target=self._wait, args=(stack, role, say), daemon=True)
+        self._thread.start()
+
+    def failure(self) -> str:
+        """Empty if it is back, or comes in time; else a sentence."""
+        self._thread.join(RESTART_SECONDS)
+        return self._failure
+
+    def _wait(self, stack: "Stack", role: str, say: Callable[[str], None]) -> None:
+        killed_at = time.monotonic()
+        try:
+            stack.wait_ready(role)
+        except Exception as error:  # in a thread nobody else would hear of it
+            self._failure = f"{role} did not come back: {error}"
+            return
+        self._failure = ""
         say(f"{role} is back, {time.monotonic() - killed_at:.0f} s after it was killed")
-
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    return thread
 
 
 def wait_until_all_run(stack: "Stack") -> None:
