@@ -1,10 +1,16 @@
 """What the brokers say of themselves and of the declared topics, held against what loses nothing."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, ConfigResource, ResourceType  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    ConfigSource,
+    ResourceType,
+)
 from django.conf import settings as django_settings
 
 from messaging.registry import Topic
@@ -12,6 +18,13 @@ from messaging.store.findings import Finding, Severity
 from messaging.store.topics import DAY_MS, MIN_INSYNC_REPLICAS, REPLICATION_FACTOR, settings_of
 
 OFFSETS_TOPIC = "__consumer_offsets"
+
+
+class Setting(NamedTuple):
+    """A setting as it is in force; `by_name` where it was given to this broker alone, while it ran."""
+
+    value: str
+    by_name: bool = False
 
 
 def examine_cluster(admin: AdminClient, topics: Sequence[Topic]) -> list[Finding]:
@@ -45,20 +58,20 @@ def examine_cluster(admin: AdminClient, topics: Sequence[Topic]) -> list[Finding
                 )
             )
             continue
-        findings += _topic_replicas(topic.name, metadata.topics[topic.name], settings[topic.name])
+        findings += _topic_replicas(topic.name, metadata, settings[topic.name])
         findings += _topic_partitions(topic, metadata.topics[topic.name])
         findings += _topic_configuration(topic.name, settings[topic.name], settings_of(topic))
         findings += _inbox_retention(topic.name, settings[topic.name])
     if OFFSETS_TOPIC in metadata.topics:
         live = _topic_settings(admin, [OFFSETS_TOPIC])[OFFSETS_TOPIC]
-        findings += _topic_replicas(OFFSETS_TOPIC, metadata.topics[OFFSETS_TOPIC], live)
+        findings += _topic_replicas(OFFSETS_TOPIC, metadata, live)
         findings += _topic_configuration(OFFSETS_TOPIC, live, _OFFSETS_WANTED)
     return findings
 
 
-def _broker_settings(admin: AdminClient, brokers: Sequence[int]) -> tuple[dict[str, dict[str, str]], list[int]]:
+def _broker_settings(admin: AdminClient, brokers: Sequence[int]) -> tuple[dict[str, dict[str, Setting]], list[int]]:
     """Each broker's settings, and the brokers that did not answer: one that died stays listed for a while."""
-    found: dict[str, dict[str, str]] = {}
+    found: dict[str, dict[str, Setting]] = {}
     silent = []
     for broker in brokers:
         try:
@@ -71,41 +84,60 @@ def _broker_settings(admin: AdminClient, brokers: Sequence[int]) -> tuple[dict[s
 def _topic_settings(admin: AdminClient, names: Sequence[str]) -> dict[str, dict[str, str]]:
     resources = [ConfigResource(ResourceType.TOPIC, name) for name in names]
     try:
-        return _describe(admin, resources, seconds=5)
+        described = _describe(admin, resources, seconds=5)
     except KafkaException:
         # For its first seconds a broker that died is asked as if it lived; by now another one is.
-        return _describe(admin, resources, seconds=15)
+        described = _describe(admin, resources, seconds=15)
+    return {topic: {name: setting.value for name, setting in live.items()} for topic, live in described.items()}
 
 
-def _describe(admin: AdminClient, resources: list[ConfigResource], *, seconds: float) -> dict[str, dict[str, str]]:
+def _describe(admin: AdminClient, resources: list[ConfigResource], *, seconds: float) -> dict[str, dict[str, Setting]]:
     found = {}
     for resource in resources:  # a call takes one broker
         (future,) = admin.describe_configs([resource], request_timeout=seconds).values()
-        found[str(resource.name)] = {entry.name: str(entry.value) for entry in future.result(seconds + 5).values()}
+        found[str(resource.name)] = {
+            entry.name: Setting(str(entry.value), entry.source == ConfigSource.DYNAMIC_BROKER_CONFIG.value)
+            for entry in future.result(seconds + 5).values()
+        }
     return found
 
 
-_ALTER_CLUSTER = "kafka-configs.sh --alter --entity-type brokers --entity-default --add-config"
-_CLUSTER_FINDINGS: list[tuple[str, str, Callable[[str], bool], str, str]] = [
+def _tool(script: str) -> str:
+    """How to call one of Kafka's scripts for this cluster."""
+    return f"{script} --bootstrap-server {django_settings.KAFKA_BOOTSTRAP_SERVERS}"
+
+
+def _set_on_brokers(broker: str, setting: Setting, name: str, value: str) -> str:
+    # What a broker was given by its name hides the default, and only there may it be set anew. All else goes to the
+    # default: with Eligible Leader Replicas on, Kafka takes min.insync.replicas in no other place.
+    where = f"--entity-name {broker}" if setting.by_name else "--entity-default"
+    return f"{_tool('kafka-configs.sh')} --alter --entity-type brokers {where} --add-config {name}={value}"
+
+
+# Of each: whether a value is safe, the risk, and how it is mended: a value to set while the brokers run, or a sentence.
+_CLUSTER_FINDINGS: list[tuple[str, str, Callable[[str], bool], str, str, str]] = [
     (
         "K-CLUSTER-MIN-ISR",
         "min.insync.replicas",
         lambda live: int(live) >= MIN_INSYNC_REPLICAS,
         "topics without an own setting, the consumers' offsets among them, acknowledge on one copy",
-        f"{_ALTER_CLUSTER} min.insync.replicas={MIN_INSYNC_REPLICAS}",
+        str(MIN_INSYNC_REPLICAS),
+        "",
     ),
     (
         "K-CLUSTER-UNCLEAN",
         "unclean.leader.election.enable",
         lambda live: live == "false",
         "a replica that lacks acknowledged messages may become leader",
-        f"{_ALTER_CLUSTER} unclean.leader.election.enable=false",
+        "false",
+        "",
     ),
     (
         "K-AUTO-CREATE",
         "auto.create.topics.enable",
         lambda live: live == "false",
         "a misspelt topic is made with one replica",
+        "",
         "set auto.create.topics.enable=false in each broker's server.properties and restart it",
     ),
     (
@@ -113,19 +145,22 @@ _CLUSTER_FINDINGS: list[tuple[str, str, Callable[[str], bool], str, str]] = [
         "offsets.topic.replication.factor",
         lambda live: int(live) >= REPLICATION_FACTOR,
         "the consumers' offsets have one copy",
+        "",
         f"set offsets.topic.replication.factor={REPLICATION_FACTOR} before the first start",
     ),
 ]
 
 
-def _cluster_settings(brokers: dict[str, dict[str, str]]) -> Iterator[Finding]:
+def _cluster_settings(brokers: Mapping[str, Mapping[str, Setting]]) -> Iterator[Finding]:
     for broker, live in brokers.items():
-        for id_, name, is_safe, risk, mend in _CLUSTER_FINDINGS:
-            if name in live and not is_safe(live[name]):
-                yield Finding(id_, f"broker {broker}", f"{name} = {live[name]}", risk, mend)
+        for id_, name, is_safe, risk, value, sentence in _CLUSTER_FINDINGS:
+            if name in live and not is_safe(live[name].value):
+                mend = sentence or _set_on_brokers(broker, live[name], name, value)
+                yield Finding(id_, f"broker {broker}", f"{name} = {live[name].value}", risk, mend)
 
 
-def _topic_replicas(name: str, topic: Any, live: dict[str, str]) -> Iterator[Finding]:
+def _topic_replicas(name: str, metadata: Any, live: dict[str, str]) -> Iterator[Finding]:
+    topic = metadata.topics[name]
     replicas = min(len(partition.replicas) for partition in topic.partitions.values())
     if replicas < REPLICATION_FACTOR:
         yield Finding(
@@ -133,7 +168,7 @@ def _topic_replicas(name: str, topic: Any, live: dict[str, str]) -> Iterator[Fin
             name,
             f"replication factor {replicas}",
             "the loss of a disk loses acknowledged messages",
-            f"kafka-reassign-partitions.sh with {REPLICATION_FACTOR} replicas for each partition of {name}",
+            _reassign(name, topic, sorted(metadata.brokers)),
         )
     states: dict[str, list[int]] = {}
     for partition in topic.partitions.values():
@@ -142,6 +177,21 @@ def _topic_replicas(name: str, topic: Any, live: dict[str, str]) -> Iterator[Fin
         if id_ in states:
             mend = "start the brokers that are down; it mends itself"
             yield Finding(id_, name, f"partitions {sorted(states[id_])} {found}", risk, mend, Severity.DEGRADED)
+
+
+def _reassign(name: str, topic: Any, brokers: Sequence[int]) -> str:
+    """Each partition keeps the replicas that it has, and gets more on the brokers that follow."""
+    if len(brokers) < REPLICATION_FACTOR:
+        return f"start {REPLICATION_FACTOR} brokers, then ask `manage.py doctor` for the command"
+    partitions = []
+    for partition in topic.partitions.values():
+        first = partition.id % len(brokers)
+        others = [broker for broker in [*brokers[first:], *brokers[:first]] if broker not in partition.replicas]
+        replicas = [*partition.replicas, *others][: max(REPLICATION_FACTOR, len(partition.replicas))]
+        partitions.append({"topic": name, "partition": partition.id, "replicas": replicas})
+    plan = json.dumps({"version": 1, "partitions": partitions}, separators=(",", ":"))
+    # The script wants a file; bash makes one of its input.
+    return f"{_tool('kafka-reassign-partitions.sh')} --execute --reassignment-json-file /dev/stdin <<< '{plan}'"
 
 
 # The worst first. None loses a message: it waits in the outbox or in the log.
@@ -201,7 +251,7 @@ def _topic_configuration(topic: str, live: dict[str, str], wanted: dict[str, str
                 topic,
                 f"{name} = {live[name]}",
                 risk,
-                f"kafka-configs.sh --alter --topic {topic} --add-config {name}={value}",
+                f"{_tool('kafka-configs.sh')} --alter --topic {topic} --add-config {name}={value}",
             )
 
 

@@ -10,22 +10,40 @@ from messaging.store.findings import Finding, Severity
 SKEW_SECONDS = 2.0
 
 
+# fsync and full_page_writes come as on or off. synchronous_commit is also set for a role or a database, and stands
+# there as it was written: these are all the words that PostgreSQL takes for off, in any capitals.
+_OFF = {"off", "false", "no", "0"}
+_DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
+# Where pg_settings says that this connection has a value from: not to be mended by ALTER SYSTEM.
+_OF_ROLE_OR_DATABASE = ("global", "database", "user", "database user")
+_GIVEN_OUTSIDE = {
+    "command line": "start the server without `-c {name}=off`",
+    "environment variable": "start the server without {name} in its environment",
+    "client": "take {name} out of the options in DATABASE_URL and config/settings.py",
+}
+
+
 def examine_database() -> list[Finding]:
     """PostgreSQL's durability, as this connection and as every role and database has it."""
-    unsafe = {"fsync": {"off"}, "full_page_writes": {"off"}, "synchronous_commit": {"off"}}
     with connection.cursor() as cursor:
-        cursor.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [list(unsafe)])
-        live = [("server", name, value) for name, value in cursor.fetchall()]
+        cursor.execute(
+            "SELECT name, setting, source FROM pg_settings WHERE name = ANY(%s) AND source <> ALL(%s)",
+            [list(_DURABLE), list(_OF_ROLE_OR_DATABASE)],  # these are listed below, for everybody
+        )
+        live = [("server", name, value, _mend(name, source)) for name, value, source in cursor.fetchall()]
         cursor.execute(
             """
             SELECT coalesce(r.rolname, 'every role') || ' in ' || coalesce(d.datname, 'every database'),
-                   split_part(s.entry, '=', 1), split_part(s.entry, '=', 2)
+                   split_part(s.entry, '=', 1), split_part(s.entry, '=', 2),
+                   'ALTER ROLE ' || coalesce(quote_ident(r.rolname), 'ALL')
+                   || coalesce(' IN DATABASE ' || quote_ident(d.datname), '')
+                   || ' RESET ' || split_part(s.entry, '=', 1) || '; -- and restart what is connected'
             FROM pg_db_role_setting c CROSS JOIN unnest(c.setconfig) AS s (entry)
             LEFT JOIN pg_roles r ON r.oid = c.setrole LEFT JOIN pg_database d ON d.oid = c.setdatabase
             """
         )
         overrides = cursor.fetchall()
-        cursor.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND relpersistence = 'u'")
+        cursor.execute("SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relpersistence = 'u'")
         unlogged = [name for (name,) in cursor.fetchall()]
     findings = [
         Finding(
@@ -33,10 +51,10 @@ def examine_database() -> list[Finding]:
             where,
             f"{name} = {value}",
             "a crash of the database's machine loses committed orders",
-            f"ALTER SYSTEM SET {name} = on; SELECT pg_reload_conf(); (and ALTER ROLE … RESET {name})",
+            mend,
         )
-        for where, name, value in [*live, *overrides]
-        if value.lower() in unsafe.get(name, set())
+        for where, name, value, mend in [*live, *overrides]
+        if name in _DURABLE and value.lower() in _OFF
     ]
     findings += [
         Finding(
@@ -44,11 +62,17 @@ def examine_database() -> list[Finding]:
             table,
             "the table is UNLOGGED",
             "a crash of the database empties it",
-            f"ALTER TABLE {table} SET LOGGED",
+            f"ALTER TABLE {table} SET LOGGED;",
         )
         for table in unlogged
     ]
     return findings + _clock()
+
+
+def _mend(name: str, source: str) -> str:
+    """How to switch on what this connection has off, from where it has it."""
+    outside = _GIVEN_OUTSIDE.get(source, "").format(name=name)
+    return outside or f"ALTER SYSTEM SET {name} = on; SELECT pg_reload_conf();"
 
 
 def _clock() -> list[Finding]:

@@ -8,14 +8,14 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from messaging.registry import Topic
 from messaging.store.doctor import unsafe
-from messaging.store.kafka_checks import _cluster_settings, examine_cluster
+from messaging.store.kafka_checks import Setting, _cluster_settings, examine_cluster
 from tests.flow_tools import wait_until
 
 SAFE = {
-    "min.insync.replicas": "2",
-    "unclean.leader.election.enable": "false",
-    "auto.create.topics.enable": "false",
-    "offsets.topic.replication.factor": "3",
+    "min.insync.replicas": Setting("2"),
+    "unclean.leader.election.enable": Setting("false"),
+    "auto.create.topics.enable": Setting("false"),
+    "offsets.topic.replication.factor": Setting("3"),
 }
 
 
@@ -55,7 +55,7 @@ class TestTheDoctor:
         ],
     )
     def test_tells_the_broker_whose_setting_is_unsafe(self, name: str, value: str, finding: str) -> None:
-        found = list(_cluster_settings({"1": SAFE, "2": SAFE | {name: value}, "3": SAFE}))
+        found = list(_cluster_settings({"1": SAFE, "2": SAFE | {name: Setting(value)}, "3": SAFE}))
 
         assert [(one.id, one.subject) for one in found] == [(finding, "broker 2")]
 
