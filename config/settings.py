@@ -8,7 +8,6 @@ from config.env import (
     count,
     env,
     host_list,
-    one_of,
     optional,
     required,
     seconds,
@@ -17,7 +16,7 @@ from config.env import (
     url_of,
     word_list,
 )
-from config.logs import logging_settings
+from config.logs import log_as_told
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env.read_env(BASE_DIR / ".env")
@@ -85,10 +84,7 @@ WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 LOGGING_CONFIG = None
-logging_settings(
-    level=optional("LOG_LEVEL", default="INFO", example="INFO", parse=one_of("DEBUG", "INFO", "WARNING", "ERROR")),
-    json=optional("LOG_JSON", default=True, example="true", parse=true_or_false),
-)
+log_as_told()
 
 # --- HTTPS: on unless told otherwise; the local demo serves plain HTTP on loopback -----------------
 HTTPS_ONLY = optional("HTTPS_ONLY", default=True, example="true", parse=true_or_false)

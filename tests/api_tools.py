@@ -89,6 +89,7 @@ class Server:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
         bind = ("--bind", f"127.0.0.1:{self.port}", "--workers", "1", "--threads", "4")
+        self._processes = processes
         self._process = processes.start(sys.executable, "-m", "gunicorn", "config.wsgi", *bind, **env)
         wait_until(self._answers, what=f"gunicorn answers; {processes.logs} tells more", seconds=30)
 
@@ -99,6 +100,10 @@ class Server:
                 return bool(response.status == 200)
         except (URLError, OSError):
             return False
+
+    def log(self) -> str:
+        """What it has written so far."""
+        return self._processes.output(self._process)
 
     def ask(self, method: str, path: str, *headers: str, body: bytes = b"") -> tuple[int, dict[str, str], bytes]:
         """One request on a connection of its own, its header lines as they stand. Status, headers, body."""

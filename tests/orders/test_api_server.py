@@ -11,6 +11,7 @@ from messaging.models import OutboxPending
 from orders.models import Order
 from tests.api_tools import ONE_LINE, Caller, Server, all_of, rows_written
 from tests.flow_tools import wait_until
+from tests.process_tools import Processes
 
 BODY = json.dumps(ONE_LINE).encode()
 
@@ -157,3 +158,17 @@ class TestAHeaderOnTheWire:
         assert status == 200
         assert b"evil" not in body
         assert "evil" not in json.dumps(received)
+
+
+class TestTheLog:
+    def test_is_one_json_object_a_line_gunicorn_s_own_lines_too(self, servers: Processes) -> None:
+        server = Server(servers, LOG_LEVEL="INFO")
+        with server.request("GET", "/livez", "Content-Length: none", "Connection: close") as refused:
+            all_of(refused)
+
+        lines = [json.loads(line) for line in server.log().splitlines()]
+
+        assert all({"event", "level", "logger", "timestamp"} <= line.keys() for line in lines)
+        of_gunicorn = {(line["level"], line["event"]) for line in lines if line["logger"] == "gunicorn.error"}
+        assert any(event.startswith("Listening at: ") for level, event in of_gunicorn if level == "info")
+        assert any(event.startswith("Invalid request from ip=") for level, event in of_gunicorn if level == "warning")
