@@ -6,21 +6,23 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from config.env import count, env, optional
+from config.env import count, env, optional, seconds
 from config.logs import log_as_told
-from config.web import Logger
+from config.web import DeadlineWorker, Logger
 
 env.read_env(Path(__file__).resolve().parent / ".env")
 
 try:
     bind = env.str("WEB_BIND", default="127.0.0.1:8000")
     workers = optional("WEB_WORKERS", default=2, example="2", parse=count)
+    DeadlineWorker.request_seconds = optional("WEB_REQUEST_SECONDS", default=10.0, example="10", parse=seconds)
     loglevel = log_as_told().lower()
 except ImproperlyConfigured as error:
     sys.exit(f"gunicorn: {error}")
 threads = 4
 # An order is a few rows: PostgreSQL may plan its statements once a connection. See config/settings.py.
 raw_env = ["PLAN_CACHE_MODE=auto"]
+worker_class = DeadlineWorker
 logger_class = Logger
 # Heartbeats in memory: the root file system may be read-only.
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108

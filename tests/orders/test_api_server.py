@@ -3,6 +3,10 @@
 import json
 import re
 import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import pytest
 from django.db import connection as database
@@ -172,3 +176,62 @@ class TestTheLog:
         of_gunicorn = {(line["level"], line["event"]) for line in lines if line["logger"] == "gunicorn.error"}
         assert any(event.startswith("Listening at: ") for level, event in of_gunicorn if level == "info")
         assert any(event.startswith("Invalid request from ip=") for level, event in of_gunicorn if level == "warning")
+
+
+@pytest.fixture(scope="module")
+def impatient(servers: Processes) -> Server:
+    """It waits a second for a request; like the others it has four threads."""
+    return Server(servers, WEB_REQUEST_SECONDS="1")
+
+
+class TestASlowClient:
+    @pytest.mark.parametrize("drips", [False, True], ids=["and then nothing", "byte by byte"])
+    @pytest.mark.parametrize(
+        "half",
+        [
+            pytest.param(b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX: ", id="half a header"),
+            pytest.param(
+                b"POST /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 50000\r\n\r\n{", id="half a body"
+            ),
+        ],
+    )
+    def test_does_not_keep_the_threads_from_others(self, impatient: Server, half: bytes, drips: bool) -> None:
+        with slow_clients(impatient, 12, half, drips=drips):
+            asked_at = time.monotonic()
+            status, _, _ = impatient.ask("GET", "/livez")
+
+        assert status == 200
+        assert time.monotonic() - asked_at < 10
+
+    def test_whose_body_does_not_come_in_time_is_told_so(self, impatient: Server, caller: Caller) -> None:
+        status, _, body = impatient.ask("POST", "/api/orders", *headers(caller, length(BODY)), body=BODY[:-2])
+
+        assert (status, code_of(body)) == (400, "body-incomplete")
+        assert rows_written() == {}
+
+
+@contextmanager
+def slow_clients(server: Server, count: int, half: bytes, *, drips: bool) -> Iterator[None]:
+    """Connections that have written the beginning of a request; each adds a byte now and then if it drips."""
+    clients = [socket.create_connection(("127.0.0.1", server.port), timeout=30) for _ in range(count)]
+    enough = threading.Event()
+
+    def drip() -> None:
+        while not enough.wait(0.1):
+            for client in clients:
+                with suppress(OSError):  # the server has hung up
+                    client.sendall(b"x")
+
+    for client in clients:
+        client.sendall(half)
+    thread = threading.Thread(target=drip)
+    if drips:
+        thread.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        if drips:
+            thread.join(30)
+        for client in clients:
+            client.close()
