@@ -67,7 +67,7 @@ _BODY_REFUSES = {
 api = Api(
     title="Orders and stock",
     version="1.0.0",
-    description="Every order that is answered with 201 has exactly one stock effect.",
+    description="Every order that is answered with 201 has exactly the stock effect that its status promises.",
     # Its files are served from here; validatorUrl would show the schema to a site on the Internet.
     docs=Swagger(settings={"validatorUrl": None}),
     auth=ClientToken(),

@@ -88,7 +88,11 @@ def _refusal(sku: str, quantity: int, seen_version: int) -> InventoryError:
 
 
 def _lock_stock(skus: Iterable[str]) -> dict[str, int]:
-    """What is on hand of each SKU, locked. In sorted order, so that two batches cannot lock each other out."""
+    """What is on hand of each SKU, locked until the transaction ends.
+
+    In sorted order, so that no two calls deadlock. Reserve and release lock separately within one batch, so two
+    batches still can, and the loser runs again.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT sku, on_hand FROM inventory_stockitem WHERE sku = ANY(%s) ORDER BY sku FOR UPDATE",
