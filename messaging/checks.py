@@ -9,7 +9,12 @@ from messaging.registry import subscriptions, topics
 from messaging.store.kafka import consumer_settings, producer_settings
 
 _PRODUCER = {"acks": "all", "enable.idempotence": True}
-_CONSUMER = {"enable.auto.commit": False, "enable.auto.offset.store": False, "check.crcs": True}
+_CONSUMER = {
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "auto.offset.reset": "earliest",
+    "check.crcs": True,
+}
 
 
 @register

@@ -49,6 +49,7 @@ class TestManageCheck:
             ("producer_settings", "enable.idempotence", False, "messaging.E001"),
             ("consumer_settings", "enable.auto.commit", True, "messaging.E002"),
             ("consumer_settings", "enable.auto.offset.store", True, "messaging.E002"),
+            ("consumer_settings", "auto.offset.reset", "latest", "messaging.E002"),
             ("consumer_settings", "check.crcs", False, "messaging.E002"),
         ],
     )
