@@ -1,6 +1,11 @@
 """Whose fault is an error: the message's, or the infrastructure's?
 
 Only a message that is at fault becomes a dead letter. Everything else is waited out.
+
+When you copy this: an error that is not known here is taken to be the message's. So a handler's own bug, after a bad
+deploy, makes dead letters of all that comes, and so does a network's error that is no OSError, as some HTTP clients
+raise. Where your handler speaks to anything but the database, raise OSError or a subclass of your own instead: the
+consumer waits that out. What a bug has buried is replayed after the mend (`manage.py replay`), with what parked behind.
 """
 
 import traceback
