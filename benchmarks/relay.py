@@ -173,7 +173,7 @@ def _naive_round(producer: Producer, batch: int) -> int:
 
 def _bare_producer() -> float:
     _fill(MESSAGES)
-    rows = queue.fetch(shards=list(range(SHARDS)), in_flight=[], after=0, limit=MESSAGES)
+    rows = queue.fetch(shards=list(range(SHARDS)), except_ids=[], after=0, limit=MESSAGES)
     _empty()
     reports: list[object] = []
     producer = Producer(producer_settings())

@@ -10,7 +10,7 @@ from devservices import waiting
 from messaging.consume import consumer
 from messaging.consume.reader import Reader
 from messaging.envelope import Envelope, encode_headers
-from messaging.produce import queue
+from messaging.models import OutboxMessage, OutboxPending
 from messaging.produce.relay import Relay
 from messaging.registry import subscription, subscriptions
 from messaging.store.kafka import consumer_settings, producer_settings
@@ -55,7 +55,7 @@ class Flow:
 
     def relay_all(self) -> None:
         """Publish and settle until the queue is empty."""
-        wait_until(lambda: self._shift() and queue.backlog() == 0, what="the queue is empty")
+        wait_until(lambda: self._shift() and backlog() == 0, what="the queue is empty")
 
     def consume(self, name: str, *, until: Callable[[], object], what: str = "consumed") -> None:
         """Run batches of one consumer until the condition holds."""
@@ -88,6 +88,11 @@ class Flow:
 
     def _shift(self) -> bool:
         return self.relay.shift(seconds=0.3, stop=threading.Event())
+
+
+def backlog() -> int:
+    """How many messages wait for Kafka."""
+    return OutboxPending.objects.count()
 
 
 def lag(consumer_name: str) -> int:
@@ -150,8 +155,6 @@ def produce_envelope(topic: str, envelope: Envelope) -> None:
 
 def envelope_of(message_id: UUID) -> Envelope:
     """A written message as the wire carries it."""
-    from messaging.models import OutboxMessage
-
     row = OutboxMessage.objects.get(message_id=message_id)
     return Envelope(
         message_id=row.message_id,

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from django.db import connection
 
+from messaging.envelope import Stream
 from messaging.errors import ReplayRefused
 from messaging.produce.shards import shard_of
 
@@ -29,7 +30,7 @@ class PendingMessage(NamedTuple):
     waits: bool  # behind a parked message of its stream
 
     @property
-    def stream(self) -> tuple[str, str]:
+    def stream(self) -> Stream:
         """The ordered stream that the message belongs to."""
         return self.source, self.partition_key
 
@@ -52,15 +53,15 @@ class Refused:
     error: str
 
 
-def fetch(*, shards: Sequence[int], in_flight: Collection[int], after: int, limit: int) -> list[PendingMessage]:
-    """The oldest pending messages of these shards that are not in flight, at most `limit`, by id.
+def fetch(*, shards: Sequence[int], except_ids: Collection[int], after: int, limit: int) -> list[PendingMessage]:
+    """The oldest pending messages of these shards but for `except_ids`, at most `limit`, by id.
 
     `after` pages within one round. Every round starts again at 0: ids are not in commit order, so a
     cursor kept from round to round would skip the rows of slow transactions for ever.
     Those that wait behind a parked message of their stream are among them, and say so.
     """
     with connection.cursor() as cursor:
-        cursor.execute(_FETCH, {"shards": list(shards), "flying": list(in_flight), "after": after, "limit": limit})
+        cursor.execute(_FETCH, {"shards": list(shards), "except_ids": list(except_ids), "after": after, "limit": limit})
         return [PendingMessage._make(row) for row in cursor.fetchall()]
 
 
@@ -80,7 +81,7 @@ _FETCH = """
     WHERE m.id = ANY (ARRAY(
         SELECT outbox_id FROM outbox_pending
         WHERE outbox_id > %(after)s AND shard = ANY(%(shards)s) AND parked_at IS NULL
-          AND outbox_id <> ALL(%(flying)s::bigint[])
+          AND outbox_id <> ALL(%(except_ids)s::bigint[])
         ORDER BY outbox_id LIMIT %(limit)s
     ))
     ORDER BY m.id
@@ -113,13 +114,13 @@ def settle(acknowledged: Sequence[Acknowledged]) -> None:
         )
 
 
-def requeue(acknowledged: Sequence[Acknowledged]) -> list[int]:
-    """Put messages back into the queue, to be published again under the same ids.
+def requeue(lost: Sequence[Acknowledged]) -> list[int]:
+    """Put messages back into the queue that Kafka acknowledged and lost, to be published again under the same ids.
 
     Answers with those whose receipt still names this place; one that was acknowledged anew meanwhile is left alone.
     The receipt goes as the queue's row comes: a message is always in one of the two.
     """
-    places = {report.outbox_id: report for report in acknowledged}
+    places = {report.outbox_id: report for report in lost}
     with connection.cursor() as cursor:
         cursor.execute("SELECT id, partition_key FROM outbox_message WHERE id = ANY(%s)", [list(places)])
         shards = {outbox_id: shard_of(key) for outbox_id, key in cursor.fetchall()}
@@ -166,11 +167,3 @@ def unpark(outbox_id: int) -> None:
         )
         if cursor.rowcount == 0:
             raise ReplayRefused("the message is not parked: it is pending or was already acknowledged")
-
-
-def backlog() -> int:
-    """How many messages wait for Kafka."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM outbox_pending")
-        count: int = cursor.fetchone()[0]
-        return count

@@ -21,18 +21,18 @@ import structlog
 from django.db import Error as DatabaseError
 from django.db import connection
 
+from messaging.envelope import Stream
 from messaging.errors import FatalClientError
 from messaging.produce import lease, queue
 from messaging.produce.publisher import Publisher
 from messaging.produce.queue import PendingMessage
 from messaging.produce.shards import shard_of
 
-Stream = tuple[str, str]
 Flight = tuple[Stream, float]  # a message's stream, and when it was published
 
 log = structlog.get_logger(__name__)
 
-WINDOW = 8000  # messages in flight at the most, but for the late ones
+WINDOW = 4000  # with more than these in flight nothing is fetched; the late ones are not counted
 LATE_SECONDS = 1.0  # after which a report is late: its partition may be dead
 LATE_WINDOW = 500  # late messages of a shard, before the shard is left out until reports come
 PAGE = 4000  # rows read at once
@@ -53,8 +53,8 @@ class Relay:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._make_publisher = make_publisher
         self._publisher: Publisher | None = None
-        self._flying: dict[int, Flight] = {}  # by outbox id, the oldest first
-        self._retrying: dict[int, tuple[Stream, float]] = {}  # … of unknown fate, and when to try again
+        self._flying: dict[int, Flight] = {}  # outbox id → its stream and when it was published, the first one first
+        self._retrying: dict[int, tuple[Stream, float]] = {}  # of unknown fate: … and when to try again
 
     def shift(self, *, seconds: float, stop: threading.Event) -> bool:
         """Work rounds for `seconds`. False when every shard is another relay's.
@@ -67,26 +67,38 @@ class Relay:
         try:
             for shards in self._leases():
                 worked = True
-                if stop.is_set():
+                stopping = stop.is_set()
+                if stopping:
                     ends_at = min(ends_at, time.monotonic())
                 overtime = time.monotonic() - ends_at
-                if overtime >= 0 and (not self._flying or (stop.is_set() and overtime > GRACE_SECONDS)):
+                draining = overtime >= 0  # nothing new is fetched
+                if draining and not self._flying:
                     break
-                if overtime > DRAIN_SECONDS and not stop.is_set():
+                if overtime > (GRACE_SECONDS if stopping else DRAIN_SECONDS):
+                    if stopping:
+                        break
                     # A report is late, one broker may be away: all other streams must flow on meanwhile.
                     ends_at = time.monotonic() + seconds
-                moved = self.round(shards=[] if overtime >= 0 else shards, wait=idle)
+                moved = self.round(shards=[] if draining else shards, wait=idle)
                 idle = IDLE_SECONDS[0] if moved else min(idle * 1.5, IDLE_SECONDS[1])
         finally:
             self._leave()
         return worked
 
     def round(self, *, shards: Sequence[int], wait: float) -> bool:
-        """Fetch, publish, settle once. True when anything moved; waits up to `wait` seconds if not."""
+        """Fetch, publish, settle once. True when anything moved; waits up to `wait` seconds if not.
+
+        A round that moves only a few messages lasts ROUND_SECONDS, however soon they are acknowledged.
+        """
         ends_at = time.monotonic() + ROUND_SECONDS
         try:
-            published = self._publish(self._fetch(self._open(shards)))
-            settled = self._settle(wait if not published else ROUND_SECONDS if published < FEW else 0)
+            published = self._publish(self._fetch(self._shards_with_room(shards)))
+            if not published:
+                settled = self._settle(wait)
+            elif published < FEW:
+                settled = self._settle(ROUND_SECONDS)
+            else:
+                settled = self._settle(0)
         except FatalClientError as error:
             log.error("the producer is dead, building a new one", error=str(error))
             self._abandon()
@@ -105,8 +117,8 @@ class Relay:
             if time.monotonic() - renewed_at >= RENEW_SECONDS:
                 shards, renewed_at = lease.hold(self.owner), time.monotonic()
 
-    def _open(self, shards: Sequence[int]) -> list[int]:
-        """The shards to publish from now: none while the window is full.
+    def _shards_with_room(self, shards: Sequence[int]) -> list[int]:
+        """The shards to fetch from now: none while the window is full.
 
         What is late takes no room in the window, or a dead partition would end by stopping all the others. Its
         own shards have room for so many late messages.
@@ -117,7 +129,7 @@ class Relay:
             if published_at > in_time:
                 break
             late[shard_of(stream[1])] += 1
-        if len(self._flying) - late.total() > WINDOW // 2:
+        if len(self._flying) - late.total() > WINDOW:
             return []
         return [shard for shard in shards if late[shard] < LATE_WINDOW]
 
@@ -125,13 +137,13 @@ class Relay:
         """The first pending message of each stream that has none on its way."""
         now = time.monotonic()
         self._retrying = {key: value for key, value in self._retrying.items() if value[1] > now}
-        hidden = self._flying.keys() | self._retrying.keys()
+        on_their_way = self._flying.keys() | self._retrying.keys()
         busy = {stream for stream, _ in (*self._flying.values(), *self._retrying.values())}
         free: list[PendingMessage] = []
         after = 0
         # A long queue of one stream must not hide the others: read on past it, a few pages far.
         for _ in range(PAGES if shards else 0):
-            page = queue.fetch(shards=shards, in_flight=hidden, after=after, limit=PAGE)
+            page = queue.fetch(shards=shards, except_ids=on_their_way, after=after, limit=PAGE)
             for message in page:
                 if not message.waits and message.stream not in busy:
                     busy.add(message.stream)

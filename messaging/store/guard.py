@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 RETRY_SECONDS = 2.0
 
-_safe = threading.Event()  # set once this process has found the servers safe
+_examined = threading.Event()  # set once this process may go on: the servers are safe, or need not be
 
 
 def refuse_unsafe() -> None:
@@ -25,7 +25,7 @@ def refuse_unsafe() -> None:
     Raises UnsafeCluster with every finding, KafkaException or OperationalError when out of reach.
     The setting ALLOW_UNSAFE_CLUSTER turns the refusal into a warning.
     """
-    if _safe.is_set():
+    if _examined.is_set():
         return
     findings = doctor.unsafe(doctor.examine(admin_client(), topics()))
     if findings and not settings.ALLOW_UNSAFE_CLUSTER:
@@ -35,7 +35,7 @@ def refuse_unsafe() -> None:
         )
     for finding in findings:
         log.warning("unsafe, started all the same", finding=finding.id, subject=finding.subject)
-    _safe.set()
+    _examined.set()
 
 
 def wait_until_safe(stop: threading.Event) -> None:

@@ -77,7 +77,7 @@ def two_relays_without_the_one_per_key_rule(patch: Patch) -> None:
     taken: set[int] = set()
 
     def skip_locked(self: Relay, shards: Sequence[int]) -> list[PendingMessage]:
-        page = queue.fetch(shards=shards, in_flight=taken, after=0, limit=1000) if shards else []
+        page = queue.fetch(shards=shards, except_ids=taken, after=0, limit=1000) if shards else []
         taken.update(message.outbox_id for message in page)
         return page
 

@@ -39,13 +39,13 @@ def repair_that_makes_a_new_message_id(patch: Patch) -> None:
     """Repair gives the message a new id."""
     requeue = queue.requeue
 
-    def reborn(acknowledged: Sequence[queue.Acknowledged]) -> list[int]:
+    def reborn(lost: Sequence[queue.Acknowledged]) -> list[int]:
         with connection.cursor() as cursor:
             cursor.execute(
                 "UPDATE outbox_message SET message_id = gen_random_uuid() WHERE id = ANY(%s)",
-                [[report.outbox_id for report in acknowledged]],
+                [[report.outbox_id for report in lost]],
             )
-        return requeue(acknowledged)
+        return requeue(lost)
 
     patch.setattr(queue, "requeue", reborn)
 

@@ -16,12 +16,11 @@ from devservices import BROKERS
 from faults import losses
 from faults.system import System
 from messaging.consume import consumer
-from messaging.produce import queue
 from messaging.produce.relay import Relay
 from messaging.produce.shards import SHARDS
 from messaging.registry import subscription
 from tests.faults.drained import nothing_travels, nothing_unread
-from tests.flow_tools import Flow
+from tests.flow_tools import Flow, backlog
 
 ALL_SHARDS = list(range(SHARDS))
 CHILD_SECONDS = 30
@@ -92,7 +91,7 @@ def _kill(child: int) -> None:
 def rounds(relay: Relay, *, seconds: float) -> None:
     """Let a relay publish and settle until nothing is left to do, or so long."""
     deadline = time.monotonic() + seconds
-    while (queue.backlog() or relay._flying) and time.monotonic() < deadline:
+    while (backlog() or relay._flying) and time.monotonic() < deadline:
         relay.round(shards=ALL_SHARDS, wait=0.1)
 
 

@@ -26,7 +26,7 @@ from messaging.prove.kafka_log import LogReader
 from messaging.registry import Topic
 from messaging.store.topics import missing, settings_of
 from tests.factories import place
-from tests.flow_tools import Flow, wait_until
+from tests.flow_tools import Flow, backlog, wait_until
 from tests.produce.test_outbox import Note
 
 
@@ -343,7 +343,7 @@ class TestADeadPartition:
     @pytest.fixture
     def small_windows(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """So that a few messages fill them."""
-        monkeypatch.setattr(relay_module, "WINDOW", 20)
+        monkeypatch.setattr(relay_module, "WINDOW", 10)
         monkeypatch.setattr(relay_module, "PAGE", 10)
         monkeypatch.setattr(relay_module, "LATE_SECONDS", 0.2)
         monkeypatch.setattr(relay_module, "LATE_WINDOW", 15)
@@ -402,11 +402,11 @@ class TestTheBacklog:
             place()
         with override_settings(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1"):
             Relay().round(shards=list(range(SHARDS)), wait=0.1)
-        assert queue.backlog() == 5
+        assert backlog() == 5
 
         flow.relay_all()
 
-        assert queue.backlog() == 0
+        assert backlog() == 0
 
 
 def _owners() -> set[str]:
