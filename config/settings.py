@@ -8,6 +8,7 @@ from config.env import (
     count,
     env,
     host_list,
+    one_of,
     optional,
     required,
     seconds,
