@@ -35,6 +35,12 @@ def ensure_jars(cache: Path = CACHE) -> list[Path]:
         return list(pool.map(partial(_ensure_jar, cache), locked))
 
 
+def kafka_version() -> str:
+    """The locked one: no client is told which version a broker is."""
+    locked = tomllib.loads(LOCK.read_text())["dependencies"]
+    return next(str(jar["version"]) for jar in locked if jar["artifactId"] == "kafka-clients")
+
+
 def _ensure_jar(cache: Path, locked: Mapping[str, str]) -> Path:
     jar = cache / f"{locked['artifactId']}-{locked['version']}.jar"
     if not jar.exists() or _sha256(jar) != locked["sha256"]:

@@ -105,7 +105,7 @@ def _text(run: Run) -> list[str]:
         f"| POSTs without an answer, repeated | {f['unsure']}; given up by the client {f['given_up']} |",
         f"| leader changes | {f['leader_changes']} |",
         f"| assignments changed by rebalances | {f['assignments_changed']}; {f['rebalances_in_mid_handler']} times "
-        "a member lost its partitions or its commit was refused with a batch in hand |",
+        "a member lost its partitions, or the group changed between its batch and its offset commit |",
         f"| batches set back by trouble | {f['batches_set_back']} |",
         f"| accepted to decided | p50 {f['latency_p50_s']} s, p99 {f['latency_p99_s']} s, "
         f"longest {f['latency_max_s']} s |",

@@ -13,8 +13,10 @@ from urllib.parse import urlsplit
 
 import django
 import psycopg
+import redis
 
 from devservices import Stack
+from devservices.jars import kafka_version
 from faults.chaos import schedule
 from faults.chaos.figures import sum_up, timeline
 from faults.chaos.nemesis import Done, Nemesis
@@ -121,7 +123,7 @@ def _run(plan: Plan, stack: Stack, proxies: dict[str, Proxy], *, tell: Tell, on_
         seen=seen,
         figures=figures,
         verdict=verdict,
-        servers=_servers(direct),
+        servers=_servers(direct, stack),
     )
 
 
@@ -198,7 +200,13 @@ def _clock(database_url: str) -> float:
         return float(now)
 
 
-def _servers(database_url: str) -> dict[str, str]:
+def _servers(database_url: str, stack: Stack) -> dict[str, str]:
     with psycopg.connect(database_url) as db:
         (postgres,) = db.execute("SHOW server_version").fetchone() or ("",)
-    return {"PostgreSQL": str(postgres).split()[0]}
+    with redis.Redis.from_url(stack.env()["REDIS_URL"]) as broker:
+        about = broker.info("server")
+    return {
+        "PostgreSQL": str(postgres).split()[0],
+        "Kafka": kafka_version(),
+        "Valkey": about.get("valkey_version") or f"(Redis) {about['redis_version']}",
+    }
