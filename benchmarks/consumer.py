@@ -31,7 +31,7 @@ TOPIC, NAME = "orders.events", "inventory"
 def run(stack: Stack) -> list[Row]:
     naive = _measure(NAIVE_EVENTS, lambda records: [_naive_event(record) for record in records])
     declared = subscription(NAME)
-    ours = _measure(EVENTS, lambda records: consumer.handle(declared, records))
+    ours = _measure(EVENTS, lambda records: consumer.apply_or_bury(declared, records))
     return [
         Row(
             "consumer, from Kafka to the committed offset",
@@ -54,7 +54,7 @@ def _measure(events: int, handle: Callable[[Sequence[Record]], object]) -> float
         started = started or (time.perf_counter() if records else 0.0)
         if records:
             handle(records)
-            reader.commit(records)
+            reader.handled(records)
             seen += len(records)
     elapsed = time.perf_counter() - started
     reader.close()

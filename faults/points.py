@@ -72,11 +72,11 @@ POINTS: tuple[Point, ...] = (
     Point("consume.reply", "inventory.reservations:append_all", (Role.INVENTORY,), _BOTH, "W15"),
     Point("consume.position", "messaging.consume.key_order:advance", _CONSUMERS, _BOTH, "W15"),
     Point("consume.commit", _COMMIT, _CONSUMERS, _ALL, "W17"),
-    Point("consume.offsets", "messaging.consume.reader:Reader.commit", _CONSUMERS, _BOTH, "W16"),
+    Point("consume.offsets", "messaging.consume.reader:Reader._commit", _CONSUMERS, _BOTH, "W16"),
     Point("consume.bury", "messaging.consume.dead_letters:_insert", _CONSUMERS, _BOTH, "W38", rare=True),
     Point("consume.revoke", "messaging.consume.reader:Reader._on_revoke", _CONSUMERS, _BOTH, "W39", rare=True),
     # The operator's commands
-    Point("replay.handle", "messaging.consume.replay:handle", (Role.OPERATOR,), _BOTH, "W25", rare=True),
+    Point("replay.handle", "messaging.consume.replay:hand_over", (Role.OPERATOR,), _BOTH, "W25", rare=True),
     Point("replay.commit", _COMMIT, (Role.OPERATOR,), _ALL, "W25", rare=True),
     Point("repair.requeue", "messaging.produce.queue:requeue", (Role.OPERATOR,), _BOTH, "W34", rare=True),
     Point("repair.commit", _COMMIT, (Role.OPERATOR,), _ALL, "W34", rare=True),

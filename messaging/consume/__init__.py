@@ -1,6 +1,7 @@
 """Pillar 3: a message that Kafka holds has its effect once.
 
-- `reader` speaks to Kafka: no auto commit; it hands over batches and commits offsets when told.
+- `reader` speaks to Kafka: no auto commit; it hands over batches, is told which are handled, and commits their offsets
+  when that is due.
 - `batch` applies a batch in one transaction: inbox, order of keys, handler.
 - `inbox` remembers which messages were taken, so that a redelivery has no effect.
 - `key_order` lets each stream's messages through as 1, 2, 3 … and parks those that come early.

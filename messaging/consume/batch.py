@@ -30,18 +30,12 @@ def apply(subscription: Subscription, records: Sequence[Record]) -> None:
             detail=f"another message was taken before with the id {delivery.envelope.message_id}",
         )
     if taken.new:
-        admit(subscription, taken.new)
+        admitted = key_order.admit(consumer, taken.new)
+        _bury_conflicting(consumer, admitted.conflicting)
+        hand_over(subscription, admitted.ready)
 
 
-def admit(subscription: Subscription, deliveries: Sequence[Delivery]) -> None:
-    """Handle messages that the inbox has let in, each in its turn."""
-    consumer = subscription.consumer
-    admitted = key_order.admit(consumer, deliveries)
-    _bury_conflicting(consumer, admitted.conflicting)
-    handle(subscription, admitted.ready)
-
-
-def handle(subscription: Subscription, ready: Sequence[Delivery]) -> None:
+def hand_over(subscription: Subscription, ready: Sequence[Delivery]) -> None:
     """Hand the messages to the domain, then one by one what was parked behind them."""
     if not ready:
         return

@@ -1,4 +1,4 @@
-"""The consumer: read a batch, commit its effects in the database, then commit its offsets.
+"""The consumer: read a batch, commit its effects in the database, and only then let its offsets be committed.
 
 The order is the guarantee. A crash between the two commits brings the batch again, and the inbox
 absorbs it; the other way round, the crash would lose it.
@@ -50,7 +50,7 @@ def run(subscription: Subscription, *, stop: threading.Event) -> None:
 
 
 def run_once(subscription: Subscription, reader: Reader, *, rest: float = REST_SECONDS[0]) -> int:
-    """One batch: read, handle, commit. Answers with the number of records.
+    """One batch: read it, apply it, then tell the reader that it is handled. Answers with the number of records.
 
     Raises SetBack when something other than a message is at fault: the reader stands before the batch
     again. After any other error it may not, so let the process end: what is not committed comes again.
@@ -59,32 +59,32 @@ def run_once(subscription: Subscription, reader: Reader, *, rest: float = REST_S
     if not records:
         return 0
     try:
-        handle(subscription, records)
+        apply_or_bury(subscription, records)
     except (DatabaseError, OSError) as error:
         reader.rewind(records, wait=rest)
         raise SetBack(str(error)) from error
-    reader.commit(records)
+    reader.handled(records)
     return len(records)
 
 
-def handle(subscription: Subscription, records: Sequence[Record]) -> None:
+def apply_or_bury(subscription: Subscription, records: Sequence[Record]) -> None:
     """Commit the effects of these records; one that is at fault ends as a dead letter.
 
     Raises the error when no message is at fault; what was committed until then stays.
     """
     try:
-        _commit(subscription, records)
+        _apply_in_transaction(subscription, records)
     except Exception as error:
         if fault_of_message(error) is None:
             raise
         log.warning("a message failed its batch, handling one by one", error=str(error), records=len(records))
         for record in records:
-            _handle_alone(subscription, record)
+            _apply_or_bury_one(subscription, record)
 
 
-def _handle_alone(subscription: Subscription, record: Record) -> None:
+def _apply_or_bury_one(subscription: Subscription, record: Record) -> None:
     try:
-        _commit(subscription, [record])
+        _apply_in_transaction(subscription, [record])
     except Exception as error:
         fault = fault_of_message(error)
         if fault is None:
@@ -105,7 +105,7 @@ def _handle_alone(subscription: Subscription, record: Record) -> None:
             batch.bury(subscription, record, reason=fault.reason, detail=fault.detail)
 
 
-def _commit(subscription: Subscription, records: Sequence[Record]) -> None:
+def _apply_in_transaction(subscription: Subscription, records: Sequence[Record]) -> None:
     while True:
         try:
             with transaction.atomic(durable=True):

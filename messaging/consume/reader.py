@@ -1,6 +1,8 @@
-"""The consumer's ear: read batches from Kafka, and commit their offsets when the caller says so.
+"""The consumer's ear: read batches from Kafka, and commit the offsets of those that were handled.
 
-`next_offset` of a partition is the offset of the last handled record + 1: that is what is committed.
+What the caller calls handled is remembered, and committed when that is due: at most every COMMIT_SECONDS, where the
+topic falls quiet, before a partition is let go, and at the end. See decision 0014. `next_offset` of a partition is the
+offset of the last handled record + 1: that is what is committed.
 """
 
 import time
@@ -55,18 +57,18 @@ class Reader:
         # A rebalance inside these two calls may have given a partition away.
         return [self._record(m) for m in messages if _is_record(m) and (m.topic(), m.partition()) in mine]
 
-    def commit(self, records: Sequence[Record]) -> None:
-        """Commit the offsets behind these records, whose effects are committed: now, or with the next ones, as an
-        offset commit costs the brokers as much as a message. See decision 0014."""
+    def handled(self, records: Sequence[Record]) -> None:
+        """Remember these records, whose effects are committed: their offsets are committed now, or with the next ones,
+        as an offset commit costs the brokers as much as a message."""
         self._handled |= {(record.topic, record.partition): record for record in records}
         self._commit_if_due()
 
     def _commit_if_due(self) -> None:
         if time.monotonic() >= self._commit_due:
-            self._commit_handled()
+            self._commit_offsets()
 
-    def _commit_handled(self) -> None:
-        """Commit, and wait for the answer of each partition.
+    def _commit_offsets(self) -> None:
+        """Commit what is handled, if anything is, and wait for the answer of each partition.
 
         A refusal is no loss: the records are delivered again, and the inbox absorbs them. But a member that keeps
         its partition in a rebalance gets nothing again, so what was refused is committed with the next.
@@ -76,7 +78,7 @@ class Reader:
         self._commit_due = time.monotonic() + COMMIT_SECONDS
         offsets = _next_offsets(self._handled.values())
         try:
-            answers = self._consumer.commit(offsets=offsets, asynchronous=False) or []
+            answers = self._commit(offsets)
         except KafkaException as error:
             _raise_if_fatal(error.args[0])
             log.warning("offsets not committed, trying again", error=str(error.args[0]))
@@ -93,6 +95,9 @@ class Reader:
                 self._commit_due = time.monotonic() + REFUSED_SECONDS
             else:
                 self._handled.pop((answer.topic, answer.partition), None)
+
+    def _commit(self, offsets: list[TopicPartition]) -> list[TopicPartition]:
+        return self._consumer.commit(offsets=offsets, asynchronous=False) or []
 
     def rewind(self, records: Sequence[Record], *, wait: float) -> None:
         """Go back to before these records and rest for `wait` seconds, without leaving the group."""
@@ -114,7 +119,7 @@ class Reader:
     def close(self) -> None:
         """Commit what is handled, and leave the group."""
         try:
-            self._commit_handled()
+            self._commit_offsets()
         finally:
             self._consumer.close()
 
@@ -135,7 +140,7 @@ class Reader:
         # Called within a poll: what is handled is committed before the next owner begins. A batch in hand (while it
         # rests) is not handled, and is delivered to that one.
         log.info("partitions revoked", partitions=_names(partitions))
-        self._commit_handled()
+        self._commit_offsets()
         self._forget(partitions)
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:

@@ -3,7 +3,7 @@
 from django.db import connection, transaction
 
 from messaging.consume import inbox, key_order
-from messaging.consume.batch import handle
+from messaging.consume.batch import hand_over
 from messaging.consume.blame import fault_of_message
 from messaging.consume.delivery import Delivery
 from messaging.consume.raw import RAW_COLUMNS, from_row
@@ -29,7 +29,7 @@ def replay(dead_letter_id: int) -> None:
             raise ReplayRefused("another message was applied with this sequence: this one came too late")
         declared = _declared(consumer)
         try:
-            handle(declared, admitted.ready)
+            hand_over(declared, admitted.ready)
         except Exception as error:
             fault = fault_of_message(error)
             if fault is None:

@@ -50,7 +50,7 @@ class TestARedelivery:
         produce_envelope(TOPIC, placed(quantity=3))
         declared, reader = subscription(INVENTORY), flow.reader(INVENTORY)
         wait_until(
-            lambda: bool(records := reader.next_batch(1)) and consumer.handle(declared, records) is None,
+            lambda: bool(records := reader.next_batch(1)) and consumer.apply_or_bury(declared, records) is None,
             what="a batch was handled, and its offsets not committed",
         )
         flow.close()

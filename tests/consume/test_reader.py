@@ -22,10 +22,10 @@ class TestOffsetsOfWhatIsHandled:
     def test_are_committed_together_and_when_the_topic_falls_quiet(self, flow: Flow) -> None:
         reader = flow.reader(INVENTORY)
         produce_envelope(TOPIC, placed())
-        reader.commit(next_records(reader))
+        reader.handled(next_records(reader))
         assert lag(INVENTORY) == 0, "the first commit is due at once"
         produce_envelope(TOPIC, placed())
-        reader.commit(next_records(reader))
+        reader.handled(next_records(reader))
 
         wait_until(lambda: reader.next_batch(1) == [] and lag(INVENTORY) == 0, what="the rest was committed", seconds=5)
 
@@ -34,7 +34,7 @@ class TestOffsetsOfWhatIsHandled:
         reader = flow.reader(INVENTORY)
         for _ in range(2):
             produce_envelope(TOPIC, placed())
-            reader.commit(next_records(reader))
+            reader.handled(next_records(reader))
         assert lag(INVENTORY) == 1, "the second commit is not due"
 
         flow.close()
@@ -60,7 +60,7 @@ class TestOffsetsOfWhatIsHandled:
 
         with monkeypatch.context() as patch:
             patch.setattr(reader, "_consumer", Refusing(reader._consumer))
-            reader.commit(records)
+            reader.handled(records)
         assert lag(INVENTORY) == 1
 
         wait_until(lambda: reader.next_batch(1) == [] and lag(INVENTORY) == 0, what="it was committed", seconds=10)
@@ -70,7 +70,7 @@ class TestOffsetsOfWhatIsHandled:
         reader = flow.reader(INVENTORY)
         for _ in range(2):
             produce_envelope(TOPIC, placed())
-            reader.commit(records := next_records(reader))
+            reader.handled(records := next_records(reader))
         lost = [TopicPartition(record.topic, record.partition) for record in records]
 
         reader._on_lost(reader._consumer, lost)

@@ -134,9 +134,9 @@ class TestAnOffsetCommit:
 
         def committed() -> bool:
             if records := reader.next_batch(1):
-                consumer.handle(declared, records)
+                consumer.apply_or_bury(declared, records)
                 # There is no such partition: Kafka refuses it, and it alone.
-                reader.commit([*records, replace(records[-1], partition=99)])
+                reader.handled([*records, replace(records[-1], partition=99)])
             return bool(records)
 
         wait_until(committed, what="a batch was committed")

@@ -238,7 +238,7 @@ class Shop(RuleBasedStateMachine):
         for message in messages:
             self.offset += 1
             records.append(record_of(envelope_of(message.message_id), topic=topic, offset=self.offset))
-        consumer.handle(subscription(name), records)
+        consumer.apply_or_bury(subscription(name), records)
         self.models[topic].deliver(messages)
         self._note_written()
 

@@ -34,7 +34,7 @@ bug = partial(declare, BUGS)
 
 
 @bug(
-    saved_by="`run_once`: handle, then commit",
+    saved_by="`run_once`: apply, then tell the reader",
     scenario=a_consumer_dies_in_a_batch,
     caught_by="I1 I11",
 )
@@ -45,8 +45,8 @@ def offset_committed_before_the_database(patch: Patch) -> None:
     def and_commit(self: Reader, timeout: float) -> Any:
         records = next_batch(self, timeout)
         if records:
-            self.commit(records)
-            self._commit_handled()  # at once, not within a tenth of a second
+            self.handled(records)
+            self._commit_offsets()  # at once, not within a tenth of a second
         return records
 
     patch.setattr(Reader, "next_batch", and_commit)
@@ -77,7 +77,7 @@ def asynchronous_offset_commit_with_its_error_ignored(patch: Patch) -> None:
     def fire_and_forget(self: Reader, records: Any) -> None:
         self._consumer.commit(offsets=reader._next_offsets(records), asynchronous=True)
 
-    patch.setattr(Reader, "commit", fire_and_forget)
+    patch.setattr(Reader, "handled", fire_and_forget)
 
 
 @bug(

@@ -70,13 +70,13 @@ def the_coordinator_dies_before_a_commit_and_the_consumer_after_it(stage: Stage)
     system, coordinator = stage.system, _coordinator(stage.system, "inventory")
 
     def consume_a_batch_and_die() -> None:
-        handle = consumer.handle
+        apply_or_bury = consumer.apply_or_bury
 
         def and_lose_the_coordinator(*arguments: Any) -> None:
-            handle(*arguments)
+            apply_or_bury(*arguments)
             system.stop(coordinator)
 
-        stage.patch.setattr(consumer, "handle", and_lose_the_coordinator)
+        stage.patch.setattr(consumer, "apply_or_bury", and_lose_the_coordinator)
         # Longer than a broker takes to start: so long a commit waits for its coordinator.
         stage.patch.setattr(kafka, "SESSION_TIMEOUT_MS", 20_000)
         mine = Reader(subscription("inventory"))
