@@ -16,7 +16,7 @@ from messaging.prove.report import DomainBooks
 def account(keys: Sequence[str] | None) -> DomainBooks:
     """Counts of orders, and the ids of orders and SKUs that do not add up.
 
-    Only of the orders that these message keys name, where any are given: what no message has touched
+    Only of the orders that these message keys name, of none for [] and of all for None: what no message has touched
     since the last time has not changed. The ledger is summed up only where all orders are asked for.
     """
     orders = None if keys is None else [key for key in keys if _is_uuid(key)]

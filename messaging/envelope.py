@@ -121,7 +121,8 @@ def wire_headers(
 
 
 def decode(record: Record) -> Envelope:
-    """The message inside a record. Raises Poison (reason `unreadable`) when it is not one of ours."""
+    """The message inside a record. Raises Poison: `unreadable` when it is not one of ours, `corrupt` when its
+    payload is not the one that was written."""
     headers = _text_headers(record.headers)
     key = _utf8("the record key", record.key)
     payload = _utf8("the record value", record.value)

@@ -5,7 +5,7 @@ A message's state is which table it is in, so no state can disagree with another
     outbox_message + outbox_pending   waiting for Kafka (parked_at set: refused by Kafka for good)
     outbox_message + outbox_receipt   acknowledged by the brokers at this partition and offset
 
-    processed_message                 received by this consumer: it will never be handled again
+    processed_message                 taken by this consumer; applied unless also below
     … + parked_message                received too early: waits for its predecessor
     … + dead_letter (unresolved)      received and hopeless: waits for an operator
 """

@@ -55,6 +55,8 @@ class Publisher:
     def collect(self, timeout: float) -> tuple[list[Acknowledged], list[Refused], list[int]]:
         """Wait up to `timeout` seconds for reports: acknowledged, refused, and ids of unknown fate.
 
+        Up to twice as long once a message was published alone: its producer is waited for too.
+
         Raises FatalClientError when this producer can never publish again: drop it, build a new one.
         """
         # Also sends what was published since, without waiting for the linger time to pass.

@@ -23,9 +23,10 @@ class Report:
 
     `after_id` is the outbox id after which this audit began: what came before was confirmed by an
     earlier one, and is in none of the counts of messages and orders. 0 where everything was compared.
-    `in_log`, `gone_from_log` and `unknown_in_log` are None where the log was not read: receipts that it confirms;
-    receipts whose record it no longer holds and whose message every subscriber has taken, which is no failure; and
-    records that nobody wrote. Those have had no effect either, or they are also among the `extra`.
+    `in_log`, `gone_from_log` and `unknown_in_log` are None where the log was not read. In this order: receipts that it
+    confirms; receipts whose record it no longer holds, but whose message every subscriber has taken; records whose id
+    the outbox does not know, or that name none. The last two are no failures: what had an effect without a reason is
+    also among the `extra`.
     `parked` counts what was set aside in both places: refused by Kafka for good, or early at its consumer.
     `losses` are those of the `lost` that Kafka lost, and that `repair` can put back.
     """
