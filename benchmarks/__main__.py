@@ -12,7 +12,7 @@ import django
 from demo import system
 from devservices import Stack
 
-NAMES = ("place_order", "relay", "consumer", "latency", "audit")
+NAMES = ("place_order", "relay", "consumer", "latency", "audit", "admin")
 
 
 def main() -> int:
@@ -22,12 +22,19 @@ def main() -> int:
     os.environ.setdefault("LOG_LEVEL", "ERROR")
     django.setup()
 
-    from benchmarks import audit, consumer, latency, place_order, relay
+    from benchmarks import admin, audit, consumer, latency, place_order, relay
     from benchmarks.result import table
     from demo.prepare import prepare
 
     prepare(token=os.environ["API_TOKEN"], admin_password=None)
-    modules = {"place_order": place_order, "relay": relay, "consumer": consumer, "latency": latency, "audit": audit}
+    modules = {
+        "place_order": place_order,
+        "relay": relay,
+        "consumer": consumer,
+        "latency": latency,
+        "audit": audit,
+        "admin": admin,
+    }
     rows = []
     for name in arguments.names or NAMES:
         print(f"bench: {name} …", file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ import time
 
 from django.db import connection
 
+from benchmarks.history import empty, settle
 from benchmarks.result import Row
 from devservices import Stack
 from messaging.prove.audit import audit
@@ -16,7 +17,7 @@ RUNS = 5
 
 def run(stack: Stack) -> list[Row]:
     taken = {history: _measure(history) for history in HISTORIES}
-    _empty()
+    empty()
     (short, (new_short, _)), (long, (new_long, full_long)) = taken.items()
     return [
         Row(
@@ -37,15 +38,15 @@ def run(stack: Stack) -> list[Row]:
 
 def _measure(history: int) -> tuple[float, float]:
     """Seconds of an audit of what is new (the median of some), and of one of everything."""
-    _empty()
-    _settle(history)
+    empty()
+    settle(history)
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE")
     audit(new_only=True)
     audit(new_only=True)  # every transaction of the first look has ended: the mark stands at the end
     seconds = []
     for _ in range(RUNS):
-        _settle(NEW)
+        settle(NEW)
         started = time.perf_counter()
         report = audit(new_only=True)
         seconds.append(time.perf_counter() - started)
@@ -56,31 +57,3 @@ def _measure(history: int) -> tuple[float, float]:
     report = audit()
     assert report.acknowledged == history + RUNS * NEW, report.as_json()
     return statistics.median(seconds), time.perf_counter() - started
-
-
-def _settle(count: int) -> None:
-    """Messages that were published, acknowledged and taken."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            WITH written AS (
-                INSERT INTO outbox_message
-                    (message_id, message_type, source, topic, partition_key, sequence, payload, traceparent)
-                SELECT gen_random_uuid(), 'bench.filler.v1', 'bench', 'orders.events', gen_random_uuid()::text, 1,
-                       '{"filler": "x"}', NULL
-                FROM generate_series(1, %(count)s) RETURNING *
-            ), receipts AS (
-                INSERT INTO outbox_receipt (outbox_id, partition, "offset") SELECT id, 0, id FROM written
-            )
-            INSERT INTO processed_message
-                (consumer, message_id, message_type, source, partition_key, sequence, topic, partition, "offset",
-                 payload_sha256)
-            SELECT 'inventory', message_id, message_type, source, partition_key, 1, topic, 0, id, '' FROM written
-            """,
-            {"count": count},
-        )
-
-
-def _empty() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("TRUNCATE outbox_pending, outbox_receipt, outbox_message, processed_message, audit_mark, repaired_message")  # fmt: skip

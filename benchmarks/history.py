@@ -1,0 +1,32 @@
+"""A history of settled messages, as long as a benchmark wants it."""
+
+from django.db import connection
+
+
+def settle(count: int) -> None:
+    """Messages that were published, acknowledged and taken."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH written AS (
+                INSERT INTO outbox_message
+                    (message_id, message_type, source, topic, partition_key, sequence, payload, traceparent)
+                SELECT gen_random_uuid(), 'bench.filler.v1', 'bench', 'orders.events', gen_random_uuid()::text, 1,
+                       '{"filler": "x"}', NULL
+                FROM generate_series(1, %(count)s) RETURNING *
+            ), receipts AS (
+                INSERT INTO outbox_receipt (outbox_id, partition, "offset") SELECT id, 0, id FROM written
+            )
+            INSERT INTO processed_message
+                (consumer, message_id, message_type, source, partition_key, sequence, topic, partition, "offset",
+                 payload_sha256)
+            SELECT 'inventory', message_id, message_type, source, partition_key, 1, topic, 0, id, '' FROM written
+            """,
+            {"count": count},
+        )
+
+
+def empty() -> None:
+    """Forget every message."""
+    with connection.cursor() as cursor:
+        cursor.execute("TRUNCATE outbox_pending, outbox_receipt, outbox_message, processed_message, audit_mark, repaired_message")  # fmt: skip
