@@ -65,6 +65,17 @@ class TestAReply:
         assert order.status == Order.Status.CONFIRMED
         assert DeadLetter.objects.count() == 1
 
+    def test_whose_reason_no_database_can_hold_is_a_dead_letter_and_the_order_waits(
+        self, flow: Flow, order: Order
+    ) -> None:
+        produce_envelope(TOPIC, rejected(order.pk, "none\x00left"))
+
+        flow.consume_all("orders")
+
+        order.refresh_from_db()
+        assert order.status == Order.Status.PENDING
+        assert DeadLetter.objects.get().reason == DeadLetter.Reason.INVALID_PAYLOAD
+
     def test_that_comes_twice_decides_once(self, flow: Flow, order: Order) -> None:
         reply = reserved(order.pk)
         for _ in range(3):
