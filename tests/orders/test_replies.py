@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -68,7 +69,8 @@ class TestAReply:
     def test_whose_reason_no_database_can_hold_is_a_dead_letter_and_the_order_waits(
         self, flow: Flow, order: Order
     ) -> None:
-        produce_envelope(TOPIC, rejected(order.pk, "none\x00left"))
+        reply = rejected(order.pk, "none left")
+        produce_envelope(TOPIC, replace(reply, payload=reply.payload.replace(" ", "\\u0000")))
 
         flow.consume_all("orders")
 
