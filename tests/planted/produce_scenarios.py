@@ -92,7 +92,7 @@ def a_relay_stalls_before_it_publishes_and_another_goes_on(stage: Stage) -> Expe
             stalled.append(message)
             cancel_order(client_id=order.client_id, order_id=order.pk)
             rounds(Relay(), seconds=2)
-            consume(stage.flow, "inventory")
+            consume(stage.flow, "inventory", at_least=2)
         publish(self, message)
 
     stage.patch.setattr(Publisher, "publish", stall_once)

@@ -95,14 +95,14 @@ def rounds(relay: Relay, *, seconds: float) -> None:
         relay.round(shards=ALL_SHARDS, wait=0.1)
 
 
-def consume(flow: Flow, name: str) -> int:
-    """Run batches until none comes; how many records there were."""
+def consume(flow: Flow, name: str, *, at_least: int = 0) -> int:
+    """Run batches until so many records came and no more do; how many there were."""
     declared, reader, count = subscription(name), flow.reader(name), 0
     deadline = time.monotonic() + 30
-    # A new member must first be given its partitions.
-    while (read := consumer.run_once(declared, reader)) or not reader._consumer.assignment():
+    # A new member must first be given its partitions, and its first batch may end before a record has come.
+    while (read := consumer.run_once(declared, reader)) or not reader._consumer.assignment() or count < at_least:
         count += read
-        assert time.monotonic() < deadline, f"{name} is no member of its group"
+        assert time.monotonic() < deadline, f"{name} read {count} records, not {at_least}, or is no member of its group"
     return count
 
 
