@@ -5,6 +5,7 @@ Start with `celery -A config worker --pool=threads --concurrency=2` and one `cel
 
 import os
 import sys
+from datetime import UTC, datetime
 
 from celery import Celery, signals
 from celery.loaders.app import AppLoader
@@ -17,6 +18,17 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # behind, every tick has expired before it comes, and no relay ever runs. Ticks are taken at once all the same, where a
 # second thread is free while the first one works the shift: they find the shards taken and end.
 TICK_SECONDS = 2 * 60 * 60.0
+
+
+def every(seconds: float, task: str, **kwargs: object) -> dict[str, object]:
+    """An entry of beat's schedule: due as soon as beat starts, and then again and again."""
+    return {
+        "task": task,
+        "schedule": seconds,
+        "kwargs": kwargs,
+        "options": {"expires": TICK_SECONDS},
+        "last_run_at": datetime.fromtimestamp(0, UTC),
+    }
 
 
 class Loader(AppLoader):  # type: ignore[misc]  # Celery has no types
@@ -51,18 +63,16 @@ app.conf.update(
         "socket_connect_timeout": 5,
     },
     worker_cancel_long_running_tasks_on_connection_loss=False,
+    # In memory: a schedule in a file can be broken, and one that a clock ahead of ours wrote holds every tick back
+    # until ours has caught up.
+    beat_scheduler="celery.beat:Scheduler",
     beat_schedule={
-        "relay": {"task": "messaging.tasks.relay", "schedule": 1.0, "options": {"expires": TICK_SECONDS}},
+        "relay": every(1.0, "messaging.tasks.relay"),
         # What Kafka lost is noticed and put back within this time. Its cost does not grow with the history.
-        "audit": {"task": "messaging.tasks.audit", "schedule": 15.0, "options": {"expires": TICK_SECONDS}},
+        "audit": every(15.0, "messaging.tasks.audit"),
         # Reads all history: for what the other takes on trust because it was confirmed before.
-        "audit everything": {
-            "task": "messaging.tasks.audit",
-            "schedule": 3600.0,
-            "kwargs": {"everything": True},
-            "options": {"expires": TICK_SECONDS},
-        },
-        "prune": {"task": "messaging.tasks.prune", "schedule": 3600.0, "options": {"expires": TICK_SECONDS}},
+        "audit everything": every(3600.0, "messaging.tasks.audit", everything=True),
+        "prune": every(3600.0, "messaging.tasks.prune"),
     },
 )
 app.config_from_object("django.conf:settings", namespace="CELERY")

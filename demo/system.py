@@ -64,7 +64,7 @@ def programs(stack: Stack, env: Mapping[str, str]) -> list[Program]:
     commands = {
         # Where cores are few, what was accepted is finished before more is accepted.
         "web": ["nice", "-n", "10", python, "-m", "gunicorn", "config.wsgi"],
-        "beat": [*celery, "beat", "--schedule", str(stack.folder / "celerybeat-schedule"), "--pidfile="],
+        "beat": [*celery, "beat", "--pidfile="],
         "worker": [*celery, "worker", "--pool=threads", "--concurrency=2"],
         "consume-inventory": [python, "manage.py", "consume", "inventory"],
         "consume-orders": [python, "manage.py", "consume", "orders"],

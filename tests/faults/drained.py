@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from django.conf import settings
 from django.db import connection
 
 from devservices.waiting import wait_until
@@ -18,8 +19,7 @@ def drains_in_a_moment() -> bool:
 
 def check_now(**what: object) -> Verdict:
     """The outside checker's verdict over the test's database and the log."""
-    env = environment()
-    return check(database_url=env["DATABASE_URL"], bootstrap_servers=env["KAFKA_BOOTSTRAP_SERVERS"], **what)  # type: ignore[arg-type]
+    return check(database_url=environment()["DATABASE_URL"], bootstrap_servers=settings.KAFKA_BOOTSTRAP_SERVERS, **what)  # type: ignore[arg-type]
 
 
 def lost_until_now() -> dict[str, datetime]:

@@ -36,7 +36,7 @@ def assert_nothing_lost(accepted: Collection[UUID] = (), *, within: float = DRAI
     assert_no_dead_letter()
     # And once more by somebody who shares no code with the product.
     verdict = check_now(accepted=[str(order_id) for order_id in accepted], groups_at_the_end=True)
-    assert not verdict.violations, verdict.histories
+    assert not verdict.violations, f"{verdict.violations}: {verdict.histories}"
     missing = set(accepted) - set(Order.objects.filter(pk__in=accepted).values_list("pk", flat=True))
     assert not missing, f"accepted, and not in the database: {missing}"
     return report

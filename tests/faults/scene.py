@@ -34,7 +34,7 @@ COMMANDS: dict[str, Sequence[str]] = {
     "consume-inventory": (sys.executable, "manage.py", "consume", "inventory"),
     "consume-orders": (sys.executable, "manage.py", "consume", "orders"),
     "worker": (*CELERY, "worker", "--pool=threads", "--concurrency=2"),
-    "beat": (*CELERY, "beat", "--pidfile=", "--schedule", "beat-schedule"),
+    "beat": (*CELERY, "beat", "--pidfile="),
     "web": (sys.executable, "-m", "gunicorn", "config.wsgi"),
 }
 FLOW = ("relay", "consume-inventory", "consume-orders")
@@ -59,7 +59,7 @@ class Scene:
         programs = [
             Program(
                 role,
-                self._command(role, stack),
+                COMMANDS[role],
                 env={**own, **(env or {}), "ROLE": role, **(env_of or {}).get(role, {})},
                 cwd=ROOT,
             )
@@ -124,8 +124,3 @@ class Scene:
     @staticmethod
     def _all_final() -> bool:
         return not Order.objects.filter(status=Order.Status.PENDING).exists()
-
-    @staticmethod
-    def _command(role: str, stack: Stack) -> Sequence[str]:
-        schedule = str(stack.folder / "beat-schedule")
-        return [schedule if part == "beat-schedule" else part for part in COMMANDS[role]]

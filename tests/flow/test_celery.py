@@ -32,14 +32,10 @@ def place_one(sku: str = "SKU-A") -> None:
 
 
 class TestTwoBeatsAndSeveralWorkers:
-    def test_publish_each_message_and_apply_it_once(
-        self, processes: Processes, own_broker: str, tmp_path: object
-    ) -> None:
+    def test_publish_each_message_and_apply_it_once(self, processes: Processes, own_broker: str) -> None:
         StockItemFactory(sku="SKU-A", initial=1000)
-        for number in range(2):
-            processes.celery(
-                "beat", "--schedule", f"{tmp_path}/beat-{number}", "--pidfile=", CELERY_BROKER_URL=own_broker
-            )
+        for _ in range(2):
+            processes.celery("beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
         for number in range(3):
             processes.celery(*WORKER, f"--hostname=w{number}@%h", CELERY_BROKER_URL=own_broker, RELAY_SHIFT_SECONDS="1")
         for consumer in ("inventory", "orders"):
@@ -80,11 +76,9 @@ class TestAShift:
 
 
 class TestRedis:
-    def test_emptied_under_way_delays_and_loses_nothing(
-        self, processes: Processes, own_broker: str, tmp_path: object
-    ) -> None:
+    def test_emptied_under_way_delays_and_loses_nothing(self, processes: Processes, own_broker: str) -> None:
         StockItemFactory(sku="SKU-A", initial=1000)
-        processes.celery("beat", "--schedule", f"{tmp_path}/beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
+        processes.celery("beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
         processes.celery(*WORKER, CELERY_BROKER_URL=own_broker, RELAY_SHIFT_SECONDS="0.5")
         place_one()
         wait_until(lambda: OutboxReceipt.objects.count() == 1, what="the flow runs")
@@ -97,11 +91,9 @@ class TestRedis:
 
 
 class TestAKilledWorker:
-    def test_leaves_what_it_had_in_hand_to_the_next(
-        self, processes: Processes, own_broker: str, tmp_path: object
-    ) -> None:
+    def test_leaves_what_it_had_in_hand_to_the_next(self, processes: Processes, own_broker: str) -> None:
         StockItemFactory(sku="SKU-A", initial=1000)
-        processes.celery("beat", "--schedule", f"{tmp_path}/beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
+        processes.celery("beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
         worker = processes.celery(*WORKER, CELERY_BROKER_URL=own_broker)
         place_one()
         wait_until(lambda: OutboxReceipt.objects.count() == 1, what="the flow runs")
@@ -115,12 +107,10 @@ class TestAKilledWorker:
 
 
 class TestAWorkerToldToStop:
-    def test_ends_its_shift_and_lets_its_leases_go(
-        self, processes: Processes, own_broker: str, tmp_path: object
-    ) -> None:
+    def test_ends_its_shift_and_lets_its_leases_go(self, processes: Processes, own_broker: str) -> None:
         from messaging.models import RelayShard
 
-        processes.celery("beat", "--schedule", f"{tmp_path}/beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
+        processes.celery("beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
         worker = processes.celery(*WORKER, CELERY_BROKER_URL=own_broker, RELAY_SHIFT_SECONDS="60")
         wait_until(lambda: RelayShard.objects.exclude(owner="").exists(), what="the relay holds its shards")
 

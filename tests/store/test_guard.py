@@ -65,10 +65,10 @@ class TestOnAnUnsafeTopic:
             assert process.wait(60) == 0
 
     def test_a_worker_s_shift_is_refused_until_the_topic_is_mended(
-        self, processes: Processes, kafka: AdminClient, own_broker: str, tmp_path: object
+        self, processes: Processes, kafka: AdminClient, own_broker: str
     ) -> None:
         place()
-        processes.celery("beat", "--schedule", f"{tmp_path}/beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
+        processes.celery("beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
         worker = processes.celery("worker", "--pool=threads", "--concurrency=2", CELERY_BROKER_URL=own_broker)
 
         processes.wait_for_output(worker, FOUND)
