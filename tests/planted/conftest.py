@@ -23,7 +23,7 @@ def stage(flow: Flow, stack: Stack, monkeypatch: pytest.MonkeyPatch, settings: A
     wait_until(lambda: all_in_sync(system), what="every broker has copied everything")
     StockItemFactory(sku="SKU-A", initial=100)
     monkeypatch.setattr(consumer, "POLL_SECONDS", 0.3)
-    yield Stage(flow, monkeypatch, system, settings)
+    yield Stage(flow, monkeypatch, system, settings, patience=3)
     monkeypatch.undo()
     for role in BROKERS:
         system.resume(role)

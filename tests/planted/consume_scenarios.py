@@ -39,16 +39,16 @@ def a_consumer_dies_in_a_batch(stage: Stage) -> Expected:
         stage.flow.consume_all("inventory")
     connection.close()
     stage.flow.close()
-    drain(stage.flow)
+    drain(stage)
     return Expected()
 
 
 def a_message_is_delivered_twice(stage: Stage) -> Expected:
     """A message is delivered twice."""
     place(LineFactory(sku="SKU-A"))
-    drain(stage.flow)
+    drain(stage)
     produce_envelope(TOPIC, envelope_of(OutboxMessage.objects.earliest("id").message_id))
-    drain(stage.flow)
+    drain(stage)
     return Expected()
 
 
@@ -59,7 +59,7 @@ def an_order_s_cancellation_is_read_first(stage: Stage) -> Expected:
     cancel_order(client_id=order.client_id, order_id=order.pk)
     produce_envelope(TOPIC, envelope_of(OutboxMessage.objects.latest("id").message_id))
     consume(stage.flow, "inventory", at_least=1)
-    drain(stage.flow)
+    drain(stage)
     return Expected()
 
 
@@ -88,7 +88,7 @@ def the_coordinator_dies_before_a_commit_and_the_consumer_after_it(stage: Stage)
         system.start(coordinator)
     system.stack.wait_ready(coordinator)
     # Nobody takes the dead consumer's place, who would read again and commit what it has not.
-    drain(stage.flow, groups=["orders"])
+    drain(stage, groups=["orders"])
     return Expected()
 
 
@@ -101,12 +101,12 @@ def _coordinator(system: System, group: str) -> str:
 def a_message_of_a_version_to_come(stage: Stage) -> Expected:
     """A message of a version to come is in the log."""
     produce_envelope(TOPIC, placed(message_type="orders.order_placed.v999"))
-    drain(stage.flow)
+    drain(stage)
     return Expected(dead_letters=1)
 
 
 def a_record_with_a_nul_byte(stage: Stage) -> Expected:
     """A record with a NUL byte is in the log."""
     produce_raw(TOPIC, key=b"k", value=b'{"name": "\x00"}', headers=[("ce_id", str(uuid.uuid4()))])
-    drain(stage.flow)
+    drain(stage)
     return Expected(dead_letters=1)

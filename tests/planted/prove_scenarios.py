@@ -24,9 +24,9 @@ def an_unclean_leader_election(stage: Stage) -> Expected:
     for declared in topics():
         losses.make_again(stage.system, declared.name)
     losses.elect_uncleanly(stage.system, TOPIC, between=orders)
-    drain(stage.flow)
+    drain(stage)
     repair.repair(audit().losses)
-    drain(stage.flow)
+    drain(stage)
     return Expected(kafka_may_lose=True)
 
 
@@ -37,9 +37,9 @@ def a_message_that_was_put_back_turns_up_after_all(stage: Stage) -> Expected:
     late = envelope_of(OutboxMessage.objects.get().message_id)
     skip_what_the_log_holds()
     repair.repair(audit().losses)
-    drain(stage.flow)
+    drain(stage)
     produce_envelope(TOPIC, late)
-    drain(stage.flow)
+    drain(stage)
     return Expected()
 
 
@@ -53,5 +53,5 @@ def a_consumer_is_down_for_longer_than_the_retention(stage: Stage) -> Expected:
     retention.prune()
     losses.delete_records(stage.system, TOPIC)
     repair.repair(audit().losses)
-    drain(stage.flow)
+    drain(stage)
     return Expected(kafka_may_lose=True)

@@ -24,17 +24,20 @@ from tests.flow_tools import Flow, backlog
 
 ALL_SHARDS = list(range(SHARDS))
 CHILD_SECONDS = 30
-QUIET_ROUNDS = 3  # in which nothing came, although there was something to come
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What a scenario plays on. `patch` is undone when it ends."""
+    """What a scenario plays on. `patch` is undone when it ends.
+
+    `patience` says for how many seconds to wait for what should come and does not: a planted bug may keep it for ever.
+    """
 
     flow: Flow
     patch: pytest.MonkeyPatch
     system: System
     settings: Any
+    patience: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +56,15 @@ class Died(BaseException):
     """The process died here: nothing catches it."""
 
 
-def drain(flow: Flow, *, groups: Sequence[str] = ("inventory", "orders")) -> None:
-    """Let everything flow, as far as it can: a planted bug may keep it from its end."""
-    quiet = 0
-    while quiet < QUIET_ROUNDS:
-        quiet += 1
+def drain(stage: Stage, *, groups: Sequence[str] = ("inventory", "orders")) -> None:
+    """Let everything flow to its end, or until nothing has come for as long as the stage is patient."""
+    last_came = time.monotonic()
+    while time.monotonic() - last_came < stage.patience:
         for name in groups:
             # A message of unknown fate is tried again after a second.
-            rounds(flow.relay, seconds=0.6 + bool(flow.relay._retrying))
-            if consume(flow, name):
-                quiet = 0
+            rounds(stage.flow.relay, seconds=0.6 + bool(stage.flow.relay._retrying))
+            if consume(stage.flow, name):
+                last_came = time.monotonic()
         if nothing_travels() and nothing_unread():
             return
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,9 +45,9 @@ bug end with `lost 0, extra 0, stuck 0`. Written by `PLANTED_TABLE=docs/planted-
 class TestTheProduct:
     @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
     def test_is_found_in_order(self, stage: Stage, scenario: Scenario) -> None:
-        verdict = play(stage, scenario)
+        verdict = play(replace(stage, patience=30), scenario)
 
-        assert not verdict.violations, verdict.histories
+        assert not verdict.violations, f"{verdict.violations}: {verdict.histories}"
 
 
 class TestThePlantedBug:
