@@ -1,6 +1,7 @@
 """`python -m faults list` and `python -m faults run NAME`: hurt the system that `make up` started."""
 
 import argparse
+import difflib
 import json
 import sys
 import time
@@ -72,6 +73,14 @@ def _tell(line: str) -> None:
     print(f"{datetime.now():%H:%M:%S} {line}", flush=True)
 
 
+def _fault(name: str) -> str:
+    if name not in FAULTS:
+        near = difflib.get_close_matches(name, FAULTS)
+        meant = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise argparse.ArgumentTypeError(f"there is no fault {name!r}.{meant} `python -m faults list` names all.")
+    return name
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m faults", description="Hurt a running system, and heal it.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -80,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     listing.add_argument("--format", choices=["text", "json"], default="text")
     run = commands.add_parser("run", help="inject one fault into the system of `make up`, hold it, heal it")
     run.set_defaults(command=_run)
-    run.add_argument("fault", choices=list(FAULTS), metavar="FAULT")
+    run.add_argument("fault", type=_fault, metavar="FAULT")
     run.add_argument("--seconds", type=float, help="how long to hold it (each fault has its own default)")
     run.add_argument("--seed", type=int, help="the same seed makes the same choices")
     run.add_argument("--folder", type=Path, default=UP, help="the stack's folder (%(default)s)")

@@ -1,6 +1,7 @@
 """Start the product's processes as the operating system would, and end them by their ids."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,12 +46,13 @@ class Processes:
         wait_until(lambda: text in self.output(process), what=f"a process printed {text!r}")
 
     def end(self) -> None:
-        """Kill what still runs, and wait for each."""
+        """Kill what still runs, wait for each, and remove their logs."""
         for process in self._started:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
             process.wait(30)
+        shutil.rmtree(self.logs)
 
 
 def environment() -> dict[str, str]:
