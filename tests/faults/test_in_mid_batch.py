@@ -55,6 +55,25 @@ def test_a_relay_may_end_after_it_published_half_of_its_batch(
     assert_all_went_the_whole_way(waiting)
 
 
+def test_a_relay_that_was_told_to_stop_may_die_while_it_waits_for_its_reports(
+    waiting: Flow, processes: Processes, tmp_path: Path
+) -> None:
+    told, dies = f"relay.publish:after:term:{ORDERS}", "relay.collect:before:kill:1"
+
+    relay = processes.manage(
+        "relay",
+        DJANGO_SETTINGS_MODULE="faults.settings",
+        FAULT=f"{told},{dies}",
+        FAULT_HITS=str(tmp_path),
+        ROLE="relay",
+    )
+    relay.wait(60)
+
+    assert {path.name for path in tmp_path.iterdir()} >= {f"relay {told}", f"relay {dies}"}
+    assert OutboxPending.objects.count() == ORDERS
+    assert_all_went_the_whole_way(waiting)
+
+
 def test_a_report_that_cannot_be_taken_down_leaves_its_message_pending(
     waiting: Flow, monkeypatch: pytest.MonkeyPatch
 ) -> None:

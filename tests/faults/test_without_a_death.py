@@ -1,21 +1,24 @@
 """Faults in which nobody dies: a lock that two want, a client whose queue is full, an answer that is half a refusal."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from structlog.testing import capture_logs
 
+import inventory.reservations
 from inventory.models import StockItem
-from messaging.consume import consumer
-from messaging.models import DeadLetter, OutboxReceipt
+from messaging.consume import consumer, reader
+from messaging.models import DeadLetter, OutboxReceipt, ProcessedMessage
 from messaging.produce import publisher
 from messaging.produce.shards import SHARDS
 from messaging.registry import subscription
-from messaging.store.kafka import producer_settings
+from messaging.store import kafka
 from orders.models import Order
 from tests.factories import ApiClientFactory, LineFactory, StockItemFactory, place
 from tests.faults.drained import check_now
@@ -105,7 +108,7 @@ class TestASerializationFailure:
 
 class TestAClientWhoseQueueIsFull:
     def test_leaves_the_rest_pending_without_blame(self, flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
-        settings = producer_settings() | {"queue.buffering.max.messages": 10}
+        settings = kafka.producer_settings() | {"queue.buffering.max.messages": 10}
         monkeypatch.setattr(publisher, "producer_settings", lambda: settings)
         StockItemFactory(sku="SKU-A", initial=100)
         client = ApiClientFactory()
@@ -125,18 +128,48 @@ class TestAClientWhoseQueueIsFull:
         assert not check_now(groups_at_the_end=True).violations
 
 
+class TestABatchThatTakesTooLong:
+    def test_costs_the_consumer_its_partitions_and_is_delivered_again(
+        self, flow: Flow, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        poll_seconds = kafka.SESSION_TIMEOUT_MS / 1000  # Kafka wants it no shorter
+        settings = kafka.consumer_settings("inventory") | {"max.poll.interval.ms": kafka.SESSION_TIMEOUT_MS}
+        monkeypatch.setattr(reader, "consumer_settings", lambda group: settings)
+        reserve, slept = inventory.reservations.reserve, []
+
+        def slowly(*arguments: Any) -> Any:
+            if not slept:
+                slept.append(time.sleep(poll_seconds + 2))
+            return reserve(*arguments)
+
+        monkeypatch.setattr(inventory.reservations, "reserve", slowly)
+        StockItemFactory(sku="SKU-A", initial=10)
+        place(LineFactory(sku="SKU-A"))
+        flow.relay_all()
+
+        with capture_logs() as logged:
+            flow.consume_all("inventory")
+        flow.settle_everything()
+
+        assert "partitions lost" in [line["event"] for line in logged]
+        assert ProcessedMessage.objects.get(consumer="inventory").redeliveries > 0
+        assert StockItem.objects.get().on_hand == 9
+        assert not DeadLetter.objects.exists()
+        assert not check_now(groups_at_the_end=True).violations
+
+
 class TestAnOffsetCommit:
     def test_that_is_refused_for_one_partition_is_good_for_the_others(self, flow: Flow) -> None:
         StockItemFactory(sku="SKU-A", initial=100)
         place(LineFactory(sku="SKU-A"))
         flow.relay_all()
-        declared, reader = subscription("inventory"), flow.reader("inventory")
+        declared, mine = subscription("inventory"), flow.reader("inventory")
 
         def committed() -> bool:
-            if records := reader.next_batch(1):
+            if records := mine.next_batch(1):
                 consumer.apply_or_bury(declared, records)
                 # There is no such partition: Kafka refuses it, and it alone.
-                reader.handled([*records, replace(records[-1], partition=99)])
+                mine.handled([*records, replace(records[-1], partition=99)])
             return bool(records)
 
         wait_until(committed, what="a batch was committed")

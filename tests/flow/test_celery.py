@@ -90,6 +90,18 @@ class TestRedis:
         wait_until(lambda: OutboxReceipt.objects.count() == 6, what="all messages were acknowledged")
 
 
+class TestAWorkerThatForks:
+    def test_publishes_from_its_children(self, processes: Processes, own_broker: str) -> None:
+        StockItemFactory(sku="SKU-A", initial=1000)
+        processes.celery("beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
+        forking = ("worker", "--pool=prefork", "--concurrency=2", "--max-tasks-per-child=1")
+        processes.celery(*forking, CELERY_BROKER_URL=own_broker, RELAY_SHIFT_SECONDS="0.5")
+
+        for number in range(1, 6):
+            place_one()
+            wait_until(lambda n=number: OutboxReceipt.objects.count() == n, what=f"message {number} was acknowledged")
+
+
 class TestAKilledWorker:
     def test_leaves_what_it_had_in_hand_to_the_next(self, processes: Processes, own_broker: str) -> None:
         StockItemFactory(sku="SKU-A", initial=1000)
