@@ -133,8 +133,9 @@ class TestABatchThatTakesTooLong:
         self, flow: Flow, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         poll_seconds = kafka.SESSION_TIMEOUT_MS / 1000  # Kafka wants it no shorter
-        settings = kafka.consumer_settings("inventory") | {"max.poll.interval.ms": kafka.SESSION_TIMEOUT_MS}
-        monkeypatch.setattr(reader, "consumer_settings", lambda group: settings)
+        settings = kafka.consumer_settings
+        impatient = {"max.poll.interval.ms": kafka.SESSION_TIMEOUT_MS}
+        monkeypatch.setattr(reader, "consumer_settings", lambda group: settings(group) | impatient)
         reserve, slept = inventory.reservations.reserve, []
 
         def slowly(*arguments: Any) -> Any:
