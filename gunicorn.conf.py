@@ -1,5 +1,6 @@
 """gunicorn's settings, read from this file's folder: `gunicorn config.wsgi`."""
 
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -28,3 +29,13 @@ logger_class = Logger
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108
 control_socket_disable = True
 graceful_timeout = 20
+
+
+def on_starting(_: object) -> None:
+    """A wrong setting is named here, once: over two workers that both end of it, gunicorn prints a traceback."""
+    try:
+        importlib.import_module("config.settings")
+    except ImproperlyConfigured as error:
+        sys.exit(f"gunicorn: {error}")
+    # Each worker reads them for itself, also after a reload.
+    del sys.modules["config.settings"]
