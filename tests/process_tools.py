@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from django.conf import settings
@@ -14,6 +15,7 @@ from django.db import connection
 from tests.flow_tools import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
+ORDERLY_SECONDS = 5.0  # for the consumers that are told to stop
 
 
 class Processes:
@@ -46,12 +48,19 @@ class Processes:
         wait_until(lambda: text in self.output(process), what=f"a process printed {text!r}")
 
     def end(self) -> None:
-        """Kill what still runs, wait for each, and remove their logs."""
+        """End what still runs, wait for each, and remove their logs."""
+        running = [process for process in self._started if process.poll() is None]
+        for process in running:
+            process.send_signal(signal.SIGCONT)
+            # In the orderly way: a member that vanishes would hold its group for the next test.
+            process.send_signal(signal.SIGTERM if "consume" in process.args else signal.SIGKILL)
+        deadline = time.monotonic() + ORDERLY_SECONDS
         for process in self._started:
-            if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
                 process.kill()
-            process.wait(30)
+                process.wait(30)
         shutil.rmtree(self.logs)
 
 
