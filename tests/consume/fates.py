@@ -31,6 +31,14 @@ class Fate:
     next_was_applied: bool
 
 
+def assert_one_dead_letter(letters: list[DeadLetter], record: Raw, *, reason: str) -> None:
+    """The record was kept to the byte, once and with its reason."""
+    [letter] = letters
+    assert letter.reason == reason
+    assert letter.detail
+    assert [part if part is None else bytes(part) for part in (letter.key, letter.value)] == [record.key, record.value]
+
+
 def fates_of(changes: Mapping[str, Change], flow: Flow) -> dict[str, Fate]:
     """Write every changed message, and behind each, in its partition, a good message of another key. Consume all."""
     orders = {name: placed(sku=f"SKU-{number}", quantity=BY_THE_RECORD) for number, name in enumerate(changes)}

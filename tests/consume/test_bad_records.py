@@ -1,7 +1,5 @@
 """Anything in the topic: what is not ours becomes exactly one dead letter, and the next one flows."""
 
-from collections.abc import Iterator
-
 import pytest
 from confluent_kafka.admin import AdminClient
 from django.core.management import call_command
@@ -9,15 +7,18 @@ from pytest_django import DjangoDbBlocker
 
 from messaging.models import DeadLetter
 from tests.consume.bad_records import CORRUPT, GOOD_ALL_THE_SAME, INVALID_PAYLOAD, UNKNOWN_TYPE, UNREADABLE
-from tests.consume.fates import BY_THE_NEXT, BY_THE_RECORD, INITIAL, Fate, fates_of
+from tests.consume.fates import BY_THE_NEXT, BY_THE_RECORD, INITIAL, Fate, assert_one_dead_letter, fates_of
 from tests.flow_tools import Flow, skip_what_the_log_holds
+
+# The module's fixture does the work; but without this mark, run alone, pytest-django makes no test database.
+pytestmark = pytest.mark.django_db
 
 Reason = DeadLetter.Reason
 Fates = dict[str, Fate]
 
 
 @pytest.fixture(scope="module")
-def fates(kafka: AdminClient, django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Fates]:
+def fates(kafka: AdminClient, django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Fates:
     """Every record of the catalogue, consumed together. Rows are read once, so each test only looks at its own."""
     catalogue = UNREADABLE | CORRUPT | UNKNOWN_TYPE | INVALID_PAYLOAD | GOOD_ALL_THE_SAME
     with django_db_blocker.unblock():
@@ -33,13 +34,7 @@ def fates(kafka: AdminClient, django_db_setup: None, django_db_blocker: DjangoDb
 
 def ended_as_one_dead_letter(fate: Fate, *, reason: str) -> None:
     """Kept to the byte, once and with its reason; nothing of it was done, and the next message was."""
-    [letter] = fate.letters
-    assert letter.reason == reason
-    assert letter.detail
-    assert [part if part is None else bytes(part) for part in (letter.key, letter.value)] == [
-        fate.record.key,
-        fate.record.value,
-    ]
+    assert_one_dead_letter(fate.letters, fate.record, reason=reason)
     assert (fate.parked, fate.replies) == (0, 0)
     assert (fate.on_hand, fate.movements) == (INITIAL - BY_THE_NEXT, 1)
     assert fate.next_was_applied

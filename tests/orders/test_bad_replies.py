@@ -1,7 +1,6 @@
 """Anything among inventory's replies: one dead letter, its order waits, and the next reply decides its own order."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -12,10 +11,14 @@ from pytest_django import DjangoDbBlocker
 from messaging.models import DeadLetter
 from orders.models import ApiClient, Order
 from tests.consume.bad_records import CORRUPT, UNKNOWN_TYPE, UNREADABLE
+from tests.consume.fates import assert_one_dead_letter
 from tests.consume.raw_records import PARTITIONS, Change, Place, Raw, header, payload, raw, write
 from tests.factories import ApiClientFactory, place
 from tests.flow_tools import Flow, skip_what_the_log_holds
 from tests.orders.replies import reserved
+
+# The module's fixture does the work; but without this mark, run alone, pytest-django makes no test database.
+pytestmark = pytest.mark.django_db
 
 TOPIC = "inventory.events"
 Reason = DeadLetter.Reason
@@ -47,9 +50,7 @@ class Fate:
 
 
 @pytest.fixture(scope="module")
-def fates(
-    kafka: AdminClient, django_db_setup: None, django_db_blocker: DjangoDbBlocker
-) -> Iterator[dict[tuple[str, str], Fate]]:
+def fates(kafka: AdminClient, django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> dict[tuple[str, str], Fate]:
     """The whole catalogue, consumed together: a stranger's burst."""
     with django_db_blocker.unblock():
         skip_what_the_log_holds()
@@ -84,11 +85,5 @@ def test_a_bad_reply_is_one_dead_letter_and_decides_nothing(
 ) -> None:
     fate = fates[reason, name]
 
-    [letter] = fate.letters
-    assert letter.reason == reason
-    assert letter.detail
-    assert [part if part is None else bytes(part) for part in (letter.key, letter.value)] == [
-        fate.record.key,
-        fate.record.value,
-    ]
+    assert_one_dead_letter(fate.letters, fate.record, reason=reason)
     assert (fate.status, fate.next_status) == (Order.Status.PENDING, Order.Status.CONFIRMED)
