@@ -1,5 +1,6 @@
 """A relay that ends with one half of its batch handed over: the other half was never sent, and nothing is lost."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,13 @@ def waiting(flow: Flow) -> Flow:
     return flow
 
 
+def relay_struck_by(faults: str, processes: Processes, hits: Path) -> subprocess.Popen[bytes]:
+    """`manage.py relay` with these faults armed; what has struck stands in `hits`."""
+    return processes.manage(
+        "relay", DJANGO_SETTINGS_MODULE="faults.settings", FAULT=faults, FAULT_HITS=str(hits), ROLE="relay"
+    )
+
+
 def assert_all_went_the_whole_way(flow: Flow) -> None:
     flow.settle_everything()
     assert Order.objects.filter(status=Order.Status.CONFIRMED).count() == ORDERS
@@ -45,9 +53,7 @@ def test_a_relay_may_end_after_it_published_half_of_its_batch(
 ) -> None:
     fault = f"relay.publish:{when}:{action}:{HALF}"
 
-    relay = processes.manage(
-        "relay", DJANGO_SETTINGS_MODULE="faults.settings", FAULT=fault, FAULT_HITS=str(tmp_path), ROLE="relay"
-    )
+    relay = relay_struck_by(fault, processes, tmp_path)
     wait_until((tmp_path / f"relay {fault}").exists, what="it struck")
     relay.terminate()  # one that lives on would keep its leases
     relay.wait(60)
@@ -60,13 +66,7 @@ def test_a_relay_that_was_told_to_stop_may_die_while_it_waits_for_its_reports(
 ) -> None:
     told, dies = f"relay.publish:after:term:{ORDERS}", "relay.collect:before:kill:1"
 
-    relay = processes.manage(
-        "relay",
-        DJANGO_SETTINGS_MODULE="faults.settings",
-        FAULT=f"{told},{dies}",
-        FAULT_HITS=str(tmp_path),
-        ROLE="relay",
-    )
+    relay = relay_struck_by(f"{told},{dies}", processes, tmp_path)
     relay.wait(60)
 
     assert {path.name for path in tmp_path.iterdir()} >= {f"relay {told}", f"relay {dies}"}
