@@ -23,7 +23,7 @@ from tests.faults.drained import nothing_travels, nothing_unread
 from tests.flow_tools import Flow, backlog
 
 ALL_SHARDS = list(range(SHARDS))
-CHILD_SECONDS = 30
+CHILD_SECONDS = 90
 
 
 @dataclass(frozen=True, slots=True)
