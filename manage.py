@@ -13,6 +13,11 @@ def main() -> None:
 
     try:
         execute_from_command_line(sys.argv)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has enough of it (`… | head`). What is left must not fail once more at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)  # as the shell has it for SIGPIPE
     except ImproperlyConfigured as error:
         # A wrong setting is the operator's to mend: one sentence says more than a traceback.
         sys.exit(f"manage.py: {error}")

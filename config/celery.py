@@ -5,11 +5,12 @@ Start with `celery -A config worker --pool=threads --concurrency=2` and one `cel
 
 import os
 import sys
-from datetime import UTC, datetime
 
 from celery import Celery, signals
 from celery.loaders.app import AppLoader
 from django.core.exceptions import ImproperlyConfigured
+
+from config.beat import LONG_AGO
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -27,7 +28,7 @@ def every(seconds: float, task: str, **kwargs: object) -> dict[str, object]:
         "schedule": seconds,
         "kwargs": kwargs,
         "options": {"expires": TICK_SECONDS},
-        "last_run_at": datetime.fromtimestamp(0, UTC),
+        "last_run_at": LONG_AGO,
     }
 
 
@@ -63,9 +64,7 @@ app.conf.update(
         "socket_connect_timeout": 5,
     },
     worker_cancel_long_running_tasks_on_connection_loss=False,
-    # In memory: a schedule in a file can be broken, and one that a clock ahead of ours wrote holds every tick back
-    # until ours has caught up.
-    beat_scheduler="celery.beat:Scheduler",
+    beat_scheduler="config.beat:Scheduler",
     beat_schedule={
         "relay": every(1.0, "messaging.tasks.relay"),
         # What Kafka lost is noticed and put back within this time. Its cost does not grow with the history.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 from django.apps import apps
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.faults
 
 HOUR = 3600
 WRONG_CLOCK = "tests.faults.wrong_clock"
+WITH_BEAT = ["worker", "beat", "consume-inventory", "consume-orders"]
 
 
 def wrong(seconds: int) -> dict[str, str]:
@@ -58,8 +60,19 @@ def flow_off(servers: Stack) -> Iterator[Scene]:
 @pytest.fixture(scope="class")
 def beat_off(servers: Stack) -> Iterator[Scene]:
     # Behind, and not ahead: what it sends then seems to have expired before it was sent.
-    roles = ["worker", "beat", "consume-inventory", "consume-orders"]
-    with Scene(servers, roles, env={"RELAY_SHIFT_SECONDS": "1"}, env_of={"beat": wrong(-HOUR)}) as scene:
+    with Scene(servers, WITH_BEAT, env={"RELAY_SHIFT_SECONDS": "1"}, env_of={"beat": wrong(-HOUR)}) as scene:
+        yield scene
+
+
+@pytest.fixture(scope="class")
+def set_back(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Once this file is there, the clock of `beat_set_back` is an hour behind."""
+    return tmp_path_factory.mktemp("clock") / "set-back"
+
+
+@pytest.fixture(scope="class")
+def beat_set_back(servers: Stack, set_back: Path) -> Iterator[Scene]:
+    with Scene(servers, WITH_BEAT, env_of={"beat": {**wrong(-HOUR), "CLOCK_SET_BY": str(set_back)}}) as scene:
         yield scene
 
 
@@ -90,6 +103,20 @@ class TestABeatWithAWrongClock:
     def test_wakes_the_relay_all_the_same(self, beat_off: Scene) -> None:
         beat_off.wait_until_it_flows()
 
+        with Load() as load:
+            wait_until(lambda: len(load.accepted) > 50, what="some orders were accepted")
+
+        assert_nothing_lost(load.accepted)
+
+
+class TestABeatWhoseClockIsSetBack:
+    def test_wakes_a_worker_that_has_no_shift_to_go_on_with(self, beat_set_back: Scene, set_back: Path) -> None:
+        beat_set_back.wait_until_it_flows()
+
+        set_back.touch()
+        beat_set_back.system.stop("worker")
+        # What the dead worker had in hand would come back by itself, but in ten minutes (visibility_timeout).
+        beat_set_back.system.start("worker")
         with Load() as load:
             wait_until(lambda: len(load.accepted) > 50, what="some orders were accepted")
 

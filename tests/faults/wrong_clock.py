@@ -1,7 +1,8 @@
 """The tests' settings, in a process whose clock is wrong by CLOCK_OFFSET_SECONDS.
 
 Python's clock is changed here, before anything reads it: `time.time`, Django's `now`, Celery's `now`.
-`time.monotonic` is right, as it is where somebody sets a machine's clock.
+`time.monotonic` is right, as it is where somebody sets a machine's clock. Where CLOCK_SET_BY names a
+file, it is right until that is there.
 """
 
 import os
@@ -14,18 +15,23 @@ from django.utils import timezone
 
 from tests.settings import *  # noqa: F403
 
-_OFFSET = float(os.environ["CLOCK_OFFSET_SECONDS"])
+_SECONDS = float(os.environ["CLOCK_OFFSET_SECONDS"])
+_SET_BY = os.environ.get("CLOCK_SET_BY", "/")
 _time, _time_ns, _now, _celery_now = time.time, time.time_ns, timezone.now, Celery.now
+
+
+def _offset() -> float:
+    return _SECONDS if os.path.exists(_SET_BY) else 0.0
 
 
 class _Wrong(datetime):
     @classmethod
     def now(cls, tz=None):  # type: ignore[no-untyped-def, override]
-        return datetime.now(tz) + timedelta(seconds=_OFFSET)
+        return datetime.now(tz) + timedelta(seconds=_offset())
 
 
-time.time = lambda: _time() + _OFFSET
-time.time_ns = lambda: _time_ns() + int(_OFFSET * 1e9)
-timezone.now = lambda: _now() + timedelta(seconds=_OFFSET)
-Celery.now = lambda self: _celery_now(self) + timedelta(seconds=_OFFSET)
+time.time = lambda: _time() + _offset()
+time.time_ns = lambda: _time_ns() + int(_offset() * 1e9)
+timezone.now = lambda: _now() + timedelta(seconds=_offset())
+Celery.now = lambda self: _celery_now(self) + timedelta(seconds=_offset())
 request.datetime = _Wrong
