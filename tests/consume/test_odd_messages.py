@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import Producer
 
 from inventory.models import StockItem, StockMovement
-from messaging.consume.reader import CANNOT_BE_UNPACKED
+from messaging.consume.reader import CANNOT_BE_UNPACKED, Reader
 from messaging.envelope import Envelope
 from messaging.models import DeadLetter, OutboxMessage, ParkedMessage, ProcessedMessage
 from messaging.store.kafka import producer_settings
@@ -16,7 +16,7 @@ from tests.consume import wire
 from tests.consume.messages import TOPIC, cancelled, placed
 from tests.consume.raw_records import raw, write
 from tests.factories import StockItemFactory, place
-from tests.flow_tools import Flow, produce_envelope, produce_envelopes
+from tests.flow_tools import Flow, lag, produce_envelope, produce_envelopes
 from tests.orders.replies import rejected, reserved
 
 INVENTORY = "inventory"
@@ -118,6 +118,22 @@ class TestTenThousandDuplicates:
         assert on_hand() == 6
         assert StockMovement.objects.count() == 2
         assert ProcessedMessage.objects.get(message_id=message.message_id).redeliveries == 9_999
+
+
+class TestARecordThatWasBuriedAndComesAgain:
+    @pytest.mark.parametrize("value", [b"not JSON", None])
+    def test_is_one_dead_letter(self, stocked: Flow, monkeypatch: pytest.MonkeyPatch, value: bytes | None) -> None:
+        write([(0, replace(raw(placed()), value=value))])
+        with monkeypatch.context() as patch:
+            # As of a consumer that dies between the two commits.
+            patch.setattr(Reader, "_commit_offsets", lambda _: None)
+            stocked.consume(INVENTORY, until=DeadLetter.objects.exists)
+            stocked.close()
+        assert lag(INVENTORY) == 1
+
+        stocked.consume_all(INVENTORY)
+
+        assert DeadLetter.objects.count() == 1
 
 
 class TestAStreamOnTwoPartitions:
