@@ -25,9 +25,6 @@ def _common() -> dict[str, Any]:
     return {
         "bootstrap.servers": settings.KAFKA_BOOTSTRAP_SERVERS,
         "client.id": f"zero-loss@{socket.gethostname()}",
-        # Default 60000. A broker that stands still accepts requests and answers none: whatever waits for one
-        # (a producer for its id, a client for where the leaders are) asks another after this long.
-        "socket.timeout.ms": 15_000,
         # After an outage, come back within a second (default: up to 10 s).
         "reconnect.backoff.max.ms": 1000,
         "allow.auto.create.topics": False,
@@ -46,9 +43,6 @@ def producer_settings() -> dict[str, Any]:
         "enable.idempotence": True,
         "max.in.flight.requests.per.connection": 5,
         "retries": 2_147_483_647,
-        # Default 30000: how long a broker waits for the other replicas. Below socket.timeout.ms, so that it
-        # answers before the client gives it up.
-        "request.timeout.ms": 10_000,
         "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
         "retry.backoff.ms": 100,
         "retry.backoff.max.ms": 1000,
