@@ -1,5 +1,6 @@
 """Make Kafka lose what it acknowledged: for real, on the disks and through the admin's own calls."""
 
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -31,6 +32,16 @@ def cut_tails(system: System, roles: Sequence[str], *, bytes_each: int = 400) ->
     for role in roles:
         system.start(role)
     return f"power lost at {', '.join(roles)}: {cut} logs cut short by {bytes_each} bytes"
+
+
+def lose_folders(system: System, role: str, topic: str) -> str:
+    """A broker comes back on an empty disk, as far as this topic goes."""
+    system.stop(role)
+    folders = list((system.stack.folder / role / "data").glob(f"{topic}-*"))
+    for folder in folders:
+        shutil.rmtree(folder)
+    system.start(role)
+    return f"{role} lost {len(folders)} partitions of {topic}"
 
 
 def make_again(system: System, topic: str) -> str:

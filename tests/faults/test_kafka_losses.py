@@ -26,7 +26,7 @@ from tests.process_tools import environment
 pytestmark = pytest.mark.faults
 
 ORDERS = 12
-TOPIC = "orders.events"
+TOPIC, REPLIES = "orders.events", "inventory.events"
 
 
 @pytest.fixture
@@ -97,6 +97,21 @@ class TestRecordsThatAreGone:
         assert RepairedMessage.objects.count() >= len(found)
         assert_all_is_there_once()
 
+    @pytest.mark.parametrize("lose", [losses.make_again, losses.delete_records], ids=["topic-made-again", "deleted"])
+    def test_of_replies_are_found_and_put_back(
+        self, flow: Flow, system: System, lose: Callable[[System, str], str]
+    ) -> None:
+        place_orders(flow)
+        flow.consume_all("inventory")
+        flow.relay_all()
+
+        lose(system, REPLIES)
+        found = audit().losses
+        heal(flow)
+
+        assert len(found) == ORDERS
+        assert_all_is_there_once()
+
     @pytest.mark.parametrize("count", [1, 2])
     def test_of_some_brokers_are_on_the_others_or_put_back(self, flow: Flow, system: System, count: int) -> None:
         place_orders(flow)
@@ -108,6 +123,16 @@ class TestRecordsThatAreGone:
 
         if count == 1:
             assert not RepairedMessage.objects.exists()
+        assert_all_is_there_once()
+
+    def test_with_the_disk_of_one_broker_are_on_the_others(self, flow: Flow, system: System) -> None:
+        place_orders(flow)
+
+        losses.lose_folders(system, BROKERS[0], TOPIC)
+        system.stack.wait_ready(BROKERS[0])
+        heal(flow)
+
+        assert not RepairedMessage.objects.exists()
         assert_all_is_there_once()
 
     def test_by_an_unclean_election_are_put_back(self, flow: Flow, system: System) -> None:
@@ -178,6 +203,7 @@ class TestATopicWithMorePartitions:
         assert OutboxMessage.objects.filter(topic=TOPIC, receipt__partition__gte=3).exists()
         assert Order.objects.filter(status=Order.Status.CANCELLED).count() == ORDERS
         assert StockItem.objects.get().on_hand == 1000
+        assert not check_now(groups_at_the_end=True).violations
 
 
 @pytest.fixture

@@ -5,15 +5,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from structlog.testing import capture_logs
 
 import inventory.reservations
+import orders.replies
 from inventory.models import StockItem
 from messaging.consume import consumer, reader
+from messaging.envelope import Record
 from messaging.models import DeadLetter, OutboxReceipt, ProcessedMessage
 from messaging.produce import publisher
 from messaging.produce.shards import SHARDS
@@ -28,9 +31,16 @@ from tests.flow_tools import Flow, lag, wait_until
 pytestmark = pytest.mark.faults
 
 _TOUCH = "UPDATE inventory_stockitem SET version = version + 1 WHERE sku = %s"
-_SOMEBODY_WAITS = """
+_WAITING = """
     SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
+
+
+def waiting() -> int:
+    """How many transactions wait for another one's lock."""
+    with connection.cursor() as cursor:
+        cursor.execute(_WAITING)
+        return int(cursor.fetchone()[0])
 
 
 @contextmanager
@@ -41,11 +51,6 @@ def somebody_who_locks(first: str, then: str | None = None) -> Iterator[None]:
     """
     locked = threading.Event()
 
-    def somebody_waits() -> bool:
-        with connection.cursor() as cursor:
-            cursor.execute(_SOMEBODY_WAITS)
-            return bool(cursor.fetchone()[0])
-
     def lock() -> None:
         # In a thread of its own `connection` is one of its own.
         try:
@@ -53,7 +58,7 @@ def somebody_who_locks(first: str, then: str | None = None) -> Iterator[None]:
                 cursor.execute("SET LOCAL deadlock_timeout = '5min'")
                 cursor.execute(_TOUCH, [first])
                 locked.set()
-                wait_until(somebody_waits, what="the consumer waits")
+                wait_until(waiting, what="the consumer waits")
                 if then:
                     cursor.execute(_TOUCH, [then])
         finally:
@@ -106,6 +111,62 @@ class TestASerializationFailure:
         assert not check_now(groups_at_the_end=True).violations
 
 
+class TestTwoMembersWithOneMessage:
+    """A zombie and its successor have the same record in hand: the inbox's unique key makes the second one wait."""
+
+    @pytest.mark.parametrize("first_ends", ["commit", "rollback"])
+    def test_the_second_waits_for_the_end_of_the_first_and_there_is_one_effect(
+        self, flow: Flow, first_ends: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        StockItemFactory(sku="SKU-A", initial=10)
+        place(LineFactory(sku="SKU-A"))
+        flow.relay_all()
+        read: list[Record] = []
+        wait_until(lambda: read.extend(flow.reader("inventory").next_batch(1)) or read, what="the record is read")
+        first_may_end, has_reserved = threading.Event(), threading.Event()
+        reserve = inventory.reservations.reserve
+
+        def first_one_slowly(*arguments: Any) -> Any:
+            answer = reserve(*arguments)
+            if threading.current_thread().name == "first":
+                has_reserved.set()
+                assert first_may_end.wait(30)
+                if first_ends == "rollback":
+                    raise OperationalError("the database ended it")
+            return answer
+
+        monkeypatch.setattr(inventory.reservations, "reserve", first_one_slowly)
+        ended: list[str] = []
+
+        def apply() -> None:
+            try:
+                consumer.apply_or_bury(subscription("inventory"), read)
+                ended.append(f"{threading.current_thread().name}: commit")
+            except OperationalError:
+                ended.append(f"{threading.current_thread().name}: rollback")
+            finally:
+                connection.close()
+
+        members = [threading.Thread(target=apply, name=name) for name in ("first", "second")]
+        members[0].start()
+        assert has_reserved.wait(30)
+        members[1].start()
+        wait_until(lambda: waiting() == 1, what="the second waits for the inbox's row")
+        assert ended == []
+        first_may_end.set()
+        for member in members:
+            member.join()
+
+        assert sorted(ended) == [f"first: {first_ends}", "second: commit"]
+        taken = ProcessedMessage.objects.get(consumer="inventory")
+        assert taken.redeliveries == (1 if first_ends == "commit" else 0)
+        assert StockItem.objects.get().on_hand == 9
+        flow.close()
+        flow.settle_everything()
+        assert not DeadLetter.objects.exists()
+        assert not check_now(groups_at_the_end=True).violations
+
+
 class TestAClientWhoseQueueIsFull:
     def test_leaves_the_rest_pending_without_blame(self, flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
         settings = kafka.producer_settings() | {"queue.buffering.max.messages": 10}
@@ -128,43 +189,55 @@ class TestAClientWhoseQueueIsFull:
         assert not check_now(groups_at_the_end=True).violations
 
 
+def arrive(flow: Flow, consumer: str) -> None:
+    """Let one order come as far as this consumer, which has not read it yet."""
+    StockItemFactory(sku="SKU-A", initial=10)
+    place(LineFactory(sku="SKU-A"))
+    flow.relay_all()
+    if consumer == "orders":
+        flow.consume_all("inventory")
+        flow.relay_all()
+
+
 class TestABatchThatTakesTooLong:
+    @pytest.mark.parametrize(
+        ("name", "module", "step"),
+        [("inventory", inventory.reservations, "reserve"), ("orders", orders.replies, "_move")],
+        ids=["inventory", "orders"],
+    )
     def test_costs_the_consumer_its_partitions_and_is_delivered_again(
-        self, flow: Flow, monkeypatch: pytest.MonkeyPatch
+        self, flow: Flow, monkeypatch: pytest.MonkeyPatch, name: str, module: ModuleType, step: str
     ) -> None:
         poll_seconds = kafka.SESSION_TIMEOUT_MS / 1000  # Kafka wants it no shorter
         settings = kafka.consumer_settings
         impatient = {"max.poll.interval.ms": kafka.SESSION_TIMEOUT_MS}
         monkeypatch.setattr(reader, "consumer_settings", lambda group: settings(group) | impatient)
-        reserve, slept = inventory.reservations.reserve, []
+        original, slept = getattr(module, step), []
 
-        def slowly(*arguments: Any) -> Any:
+        def slowly(*arguments: Any, **options: Any) -> Any:
             if not slept:
                 slept.append(time.sleep(poll_seconds + 2))
-            return reserve(*arguments)
+            return original(*arguments, **options)
 
-        monkeypatch.setattr(inventory.reservations, "reserve", slowly)
-        StockItemFactory(sku="SKU-A", initial=10)
-        place(LineFactory(sku="SKU-A"))
-        flow.relay_all()
+        arrive(flow, name)
+        monkeypatch.setattr(module, step, slowly)
 
         with capture_logs() as logged:
-            flow.consume_all("inventory")
+            flow.consume_all(name)
         flow.settle_everything()
 
         assert "partitions lost" in [line["event"] for line in logged]
-        assert ProcessedMessage.objects.get(consumer="inventory").redeliveries > 0
+        assert ProcessedMessage.objects.get(consumer=name).redeliveries > 0
         assert StockItem.objects.get().on_hand == 9
         assert not DeadLetter.objects.exists()
         assert not check_now(groups_at_the_end=True).violations
 
 
 class TestAnOffsetCommit:
-    def test_that_is_refused_for_one_partition_is_good_for_the_others(self, flow: Flow) -> None:
-        StockItemFactory(sku="SKU-A", initial=100)
-        place(LineFactory(sku="SKU-A"))
-        flow.relay_all()
-        declared, mine = subscription("inventory"), flow.reader("inventory")
+    @pytest.mark.parametrize("name", ["inventory", "orders"])
+    def test_that_is_refused_for_one_partition_is_good_for_the_others(self, flow: Flow, name: str) -> None:
+        arrive(flow, name)
+        declared, mine = subscription(name), flow.reader(name)
 
         def committed() -> bool:
             if records := mine.next_batch(1):
@@ -175,4 +248,4 @@ class TestAnOffsetCommit:
 
         wait_until(committed, what="a batch was committed")
 
-        assert lag("inventory") == 0
+        assert lag(name) == 0
