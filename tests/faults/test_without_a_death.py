@@ -43,6 +43,16 @@ def waiting() -> int:
         return int(cursor.fetchone()[0])
 
 
+def arrive(flow: Flow, name: str) -> None:
+    """Let one order come as far as the consumer of this name, which has not read it yet."""
+    StockItemFactory(sku="SKU-A", initial=10)
+    place(LineFactory(sku="SKU-A"))
+    flow.relay_all()
+    if name == "orders":
+        flow.consume_all("inventory")
+        flow.relay_all()
+
+
 @contextmanager
 def somebody_who_locks(first: str, then: str | None = None) -> Iterator[None]:
     """Another transaction changes one SKU; as soon as somebody waits for that, it wants the other, and commits.
@@ -91,9 +101,7 @@ class TestADeadlock:
 
 class TestASerializationFailure:
     def test_makes_the_consumer_run_its_transaction_again(self, flow: Flow) -> None:
-        StockItemFactory(sku="SKU-A", initial=10)
-        place(LineFactory(sku="SKU-A"))
-        flow.relay_all()
+        arrive(flow, "inventory")
         with connection.cursor() as cursor:
             # Whoever waits for a row that changes meanwhile is refused (40001).
             cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ")
@@ -118,9 +126,7 @@ class TestTwoMembersWithOneMessage:
     def test_the_second_waits_for_the_end_of_the_first_and_there_is_one_effect(
         self, flow: Flow, first_ends: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        StockItemFactory(sku="SKU-A", initial=10)
-        place(LineFactory(sku="SKU-A"))
-        flow.relay_all()
+        arrive(flow, "inventory")
         read: list[Record] = []
         wait_until(lambda: read.extend(flow.reader("inventory").next_batch(1)) or read, what="the record is read")
         first_may_end, has_reserved = threading.Event(), threading.Event()
@@ -187,16 +193,6 @@ class TestAClientWhoseQueueIsFull:
         flow.settle_everything()
         assert Order.objects.filter(status=Order.Status.CONFIRMED).count() == 30
         assert not check_now(groups_at_the_end=True).violations
-
-
-def arrive(flow: Flow, consumer: str) -> None:
-    """Let one order come as far as this consumer, which has not read it yet."""
-    StockItemFactory(sku="SKU-A", initial=10)
-    place(LineFactory(sku="SKU-A"))
-    flow.relay_all()
-    if consumer == "orders":
-        flow.consume_all("inventory")
-        flow.relay_all()
 
 
 class TestABatchThatTakesTooLong:
