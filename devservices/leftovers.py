@@ -61,6 +61,14 @@ def tree(process: psutil.Process) -> list[psutil.Process]:
         return []
 
 
+def stands_still(process: psutil.Process) -> bool:
+    """Whether it does nothing more until it is resumed: stopped by a signal, or ended."""
+    try:
+        return process.status() in (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
 def _ours(folder: Path) -> dict[int, psutil.Process]:
     me = psutil.Process()
     spared = {me.pid, *(parent.pid for parent in me.parents())}

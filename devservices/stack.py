@@ -3,7 +3,7 @@
 import fcntl
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
 
@@ -11,7 +11,7 @@ import psutil
 
 from devservices.errors import DevservicesError
 from devservices.kafka_settings import ClientListener
-from devservices.leftovers import end_leftovers, tree
+from devservices.leftovers import end_leftovers, stands_still, tree
 from devservices.program import Process, Program
 from devservices.servers import READY_SECONDS, SERVER_ROLES, Servers
 from devservices.state import State
@@ -89,7 +89,10 @@ class Stack:
 
     def pause(self, role: str) -> None:
         """SIGSTOP the program and its children: they keep their connections and do not answer."""
-        self._signal(role, SIGSTOP)
+        # A signal is acted on when its process next gets the processor; one sent meanwhile could come first.
+        paused = self._signal(role, SIGSTOP)
+        if not wait_until(lambda: all(stands_still(process) for process in paused), seconds=_STOP_SECONDS):
+            raise DevservicesError(f"{role} got SIGSTOP and does not stop. See `ps` for what it waits for.")
 
     def resume(self, role: str) -> None:
         """SIGCONT what was paused."""
@@ -185,14 +188,23 @@ class Stack:
                 return one
         raise DevservicesError(f"No program {role!r} was added to the stack in {self.folder}.")
 
-    def _signal(self, role: str, signal: Signals) -> None:
-        if (pid := self._find(role).pid) is None:
-            raise DevservicesError(f"{role} does not run, so it got no {signal.name}.")
-        for process in tree(psutil.Process(pid)):
-            try:
+    def _signal(self, role: str, signal: Signals) -> list[psutil.Process]:
+        """Send it to the program and its children, and return them."""
+        reached = []
+        for process in self._tree(role):
+            with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal)
-            except psutil.NoSuchProcess:
-                continue
+                reached.append(process)
+        if not reached:
+            raise DevservicesError(f"{role} does not run, so it got no {signal.name}.")
+        return reached
+
+    def _tree(self, role: str) -> list[psutil.Process]:
+        try:
+            pid = self._find(role).pid
+            return tree(psutil.Process(pid)) if pid else []
+        except psutil.NoSuchProcess:  # it ended, and the supervisor has not noticed yet
+            return []
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
