@@ -6,11 +6,16 @@ CELERY_BROKER_URL).
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient
+from django.contrib.contenttypes.management import create_contenttypes
+from django.db import connection
+from django.db.models.signals import post_migrate
 
 from devservices import Stack
 from messaging.models import RelayShard
@@ -20,6 +25,23 @@ from messaging.store.kafka import admin_client
 from messaging.store.topics import create, missing, wait_for_brokers
 from tests.flow_tools import Flow, skip_what_the_log_holds
 from tests.process_tools import Processes
+
+# What Django writes after `migrate`, and the admin needs.
+WRITTEN_ONCE = {"django_content_type", "auth_permission"}
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None) -> None:
+    """The test database. A flush between two tests keeps content types and permissions, as they are in production:
+    to write them anew was three quarters of its time, a thousand times."""
+    post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
+    post_migrate.disconnect(create_contenttypes)
+    introspection = connection.introspection
+    introspection.django_table_names = partial(_but_those_written_once, introspection.django_table_names)
+
+
+def _but_those_written_once(names: Callable[..., list[str]], *arguments: Any, **options: Any) -> list[str]:
+    return [name for name in names(*arguments, **options) if name not in WRITTEN_ONCE]
 
 
 @pytest.fixture(scope="session")
