@@ -35,8 +35,7 @@ class _Report(NamedTuple):
     message: PendingMessage
     error: KafkaError | None
     alone: bool  # the message travelled in a batch of its own
-    partition: int = -1
-    offset: int = -1
+    place: tuple[int, int] | None = None  # partition and offset; of an acknowledged message it may be unknown
 
 
 class Publisher:
@@ -53,7 +52,7 @@ class Publisher:
         self._produce(self._producer, message, alone=False)
 
     def collect(self, timeout: float) -> tuple[list[Acknowledged], list[Refused], list[int]]:
-        """Wait up to `timeout` seconds for reports: acknowledged, refused, and ids of unknown fate.
+        """Wait up to `timeout` seconds for reports: acknowledged, refused, and ids of unknown fate or place.
 
         Up to twice as long once a message was published alone: its producer is waited for too.
 
@@ -69,9 +68,14 @@ class Publisher:
         refused: list[Refused] = []
         unknown: list[int] = []
         for _ in range(len(self._reports)):
-            message, error, alone, partition, offset = self._reports.popleft()
-            if error is None:
-                acknowledged.append(Acknowledged(message.outbox_id, partition, offset))
+            message, error, alone, place = self._reports.popleft()
+            if error is None and place:
+                acknowledged.append(Acknowledged(message.outbox_id, *place))
+            elif error is None:
+                # A broker that restarted knows that it has this batch already, and no longer where. Without the
+                # place nobody could prove that the message is still there: the next copy has one, the inbox absorbs it.
+                unknown.append(message.outbox_id)
+                _log("acknowledged and its place unknown, it is published again", message)
             elif error.code() in _OF_THE_BATCH and not alone:
                 self._publish_alone(message, error)
             elif error.code() in _PERMANENT:
@@ -119,7 +123,9 @@ class Publisher:
 
         def on_delivery(error: KafkaError | None, message: Message) -> None:
             # Only append: an exception here would break the client's report queue.
-            reports.append(_Report(published, error, alone, message.partition() or 0, message.offset() or 0))
+            partition, offset = message.partition(), message.offset()
+            place = None if partition is None or offset is None else (partition, offset)
+            reports.append(_Report(published, error, alone, place))
 
         return on_delivery
 
@@ -142,11 +148,11 @@ def _headers(message: PendingMessage, payload: bytes) -> list[TextHeader]:
     )
 
 
-def _log(what: str, message: PendingMessage, error: KafkaError) -> None:
+def _log(what: str, message: PendingMessage, error: KafkaError | None = None) -> None:
     log.warning(
         what,
         message_id=message.message_id,
         trace_id=trace.id_of(message.traceparent),
         traceparent=message.traceparent,
-        error=error.str(),
+        error=error.str() if error else None,
     )

@@ -7,25 +7,35 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 from django.test import override_settings
 
-from devservices import Stack
+from devservices import BROKERS, Stack
 from devservices.__main__ import VAR
 from faults.network import broker_proxies
 from faults.proxy import OFFSET_COMMIT_REQUEST, PRODUCE_REQUEST, Proxy
 from faults.system import System
-from messaging.models import OutboxPending
+from messaging.models import OutboxPending, ProcessedMessage
+from messaging.produce.relay import Relay
+from messaging.produce.shards import SHARDS
 from messaging.registry import topics
+from messaging.store import kafka
 from messaging.store.kafka import admin_client
 from messaging.store.topics import create, missing
-from tests.faults.load import Load
+from orders.models import ApiClient, Order
+from orders.services import cancel_order
+from tests.factories import ApiClientFactory, LineFactory, place
+from tests.faults.load import PLENTY, Load
 from tests.faults.proof import assert_no_attempt_spent, assert_nothing_lost
 from tests.faults.scene import FAULT_SECONDS, Scene
 from tests.flow_tools import wait_until
 
 pytestmark = pytest.mark.faults
 
+TOPIC = "orders.events"
 SECONDS_EACH = FAULT_SECONDS / 2
+# After so long a client gives up a broker that says nothing, and asks again on another connection.
+GIVEN_UP_SECONDS = 62.0  # socket.timeout.ms, 60 s, and a little
 
 
 SPOIL: dict[str, Callable[[Proxy], None]] = {
@@ -102,6 +112,111 @@ class TestAllLines:
                 proxy.restore()
 
         assert_nothing_lost(load.accepted)
+
+    @pytest.mark.parametrize("spoilt", ["deaf", "dumb"])
+    def test_silent_one_way_for_longer_than_clients_wait_spend_no_attempt(
+        self, scene: Scene, proxies: dict[str, Proxy], spoilt: str
+    ) -> None:
+        with Load() as load:
+            for proxy in proxies.values():
+                SPOIL[spoilt](proxy)
+            time.sleep(GIVEN_UP_SECONDS)
+            assert_no_attempt_spent()
+            for proxy in proxies.values():
+                proxy.restore()
+
+        assert_nothing_lost(load.accepted)
+
+
+@pytest.fixture
+def relay(scene: Scene, proxied: Stack) -> Iterator[Relay]:
+    """The relay of this process, behind the proxies, in place of the scene's."""
+    scene.system.stop("relay", orderly=True)
+    with override_settings(KAFKA_BOOTSTRAP_SERVERS=proxied.env()["KAFKA_BOOTSTRAP_SERVERS"]):
+        yield Relay()
+    scene.system.start("relay")
+
+
+def work(relay: Relay) -> bool:
+    """One round over all shards."""
+    relay.round(shards=list(range(SHARDS)), wait=0.1)
+    return True
+
+
+def waiting(client: ApiClient) -> int:
+    """How many messages about this client's orders wait in the outbox."""
+    keys = [str(pk) for pk in Order.objects.filter(client=client).values_list("pk", flat=True)]
+    return OutboxPending.objects.filter(message__source="orders", message__partition_key__in=keys).count()
+
+
+def records(system: System) -> int:
+    """How many records were ever written to the log of the orders, asked past the proxies."""
+    probe = Consumer({"bootstrap.servers": system.brokers(), "group.id": "probe"})
+    partitions = probe.list_topics(TOPIC, timeout=15).topics[TOPIC].partitions
+    ends = [probe.get_watermark_offsets(TopicPartition(TOPIC, partition), timeout=15)[1] for partition in partitions]
+    probe.close()
+    return sum(ends)
+
+
+class TestAReportThatNeverComes:
+    """The brokers have the message, and their answers are lost until the client reports its fate as unknown (R3)."""
+
+    ORDERS = 20
+
+    def test_makes_the_relay_publish_again_and_the_inbox_absorb_it(
+        self, relay: Relay, proxies: dict[str, Proxy], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(kafka, "DELIVERY_TIMEOUT_MS", 2_000)
+        customer = ApiClientFactory()
+        for _ in range(self.ORDERS):
+            place(LineFactory(sku=PLENTY), client=customer)
+        for order in Order.objects.filter(client=customer):
+            # A second message of each key: it must not overtake the one whose fate is unknown.
+            cancel_order(client_id=customer.pk, order_id=order.pk)
+
+        for proxy in proxies.values():
+            proxy.cut_after(PRODUCE_REQUEST)
+        wait_until(lambda: work(relay) and relay._retrying, what="the fate of some is unknown")
+        assert_no_attempt_spent()
+        for proxy in proxies.values():
+            proxy.restore()
+        wait_until(lambda: work(relay) and not waiting(customer), what="all are acknowledged")
+
+        assert_nothing_lost()
+        assert ProcessedMessage.objects.filter(redeliveries__gt=0).exists()
+        assert Order.objects.filter(client=customer, status=Order.Status.CANCELLED).count() == self.ORDERS
+
+
+class TestAnAcknowledgementThatNamesNoPlace:
+    """Brokers that restarted know of a producer's last batch only. Asked again for one before it, they say that they
+    have it, and not where (DUPLICATE_SEQUENCE_NUMBER)."""
+
+    ORDERS = 12
+
+    def test_is_no_receipt_and_the_next_copy_has_one(
+        self, scene: Scene, relay: Relay, proxies: dict[str, Proxy]
+    ) -> None:
+        system = scene.system
+        customer = ApiClientFactory()
+        place(LineFactory(sku=PLENTY), client=customer)
+        wait_until(lambda: work(relay) and not waiting(customer), what="the relay has a producer")
+        before = records(system)
+
+        for proxy in proxies.values():
+            proxy.drop(answers=True)
+        for _ in range(self.ORDERS):
+            place(LineFactory(sku=PLENTY), client=customer)
+            work(relay)  # each in a batch of its own
+        wait_until(lambda: work(relay) and records(system) == before + self.ORDERS, what="all are in the log")
+        for role in BROKERS:
+            system.stack.restart(role)
+            system.stack.wait_ready(role)
+        for proxy in proxies.values():
+            proxy.restore()
+        wait_until(lambda: work(relay) and not waiting(customer), what="all are acknowledged")
+
+        assert records(system) > before + self.ORDERS
+        assert_nothing_lost()
 
 
 class TestAnAnswerOfABroker:
