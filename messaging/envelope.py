@@ -138,7 +138,7 @@ def decode(record: Record) -> Envelope:
         sequence=_sequence(headers["ce_sequence"]),
         payload=_json_object(payload),
         occurred_at=_time(headers["ce_time"]),
-        traceparent=_traceparent(record.headers),
+        traceparent=claimed_traceparent(record),
     )
 
 
@@ -149,6 +149,14 @@ def claimed_id(record: Record) -> UUID | None:
         return UUID((values[0] or b"").decode()) if len(values) == 1 else None
     except (ValueError, UnicodeDecodeError):
         return None
+
+
+def claimed_traceparent(record: Record) -> str | None:
+    """The trace to continue, also when the rest cannot be read. One that is doubled or damaged is none: a trace is no
+    part of the message."""
+    values = [value for name, value in record.headers if name == "traceparent"]
+    text = values[0] if len(values) == 1 else None
+    return text.decode("ascii", "replace") if text else None
 
 
 def sha256(payload: bytes) -> str:
@@ -185,13 +193,6 @@ def _text_headers(headers: tuple[Header, ...]) -> dict[str, str]:
     if too_long:
         raise Poison("unreadable", f"the header {too_long[0]} is longer than 255 characters")
     return found
-
-
-def _traceparent(headers: tuple[Header, ...]) -> str | None:
-    """The trace to continue. One that is doubled or damaged is none: a trace is no part of the message."""
-    values = [value for name, value in headers if name == "traceparent"]
-    text = values[0] if len(values) == 1 else None
-    return text.decode("ascii", "replace") if text else None
 
 
 def _utf8(what: str, value: bytes | None) -> str:

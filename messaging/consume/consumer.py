@@ -11,11 +11,10 @@ import structlog
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
 
-from messaging import trace
 from messaging.consume import batch
 from messaging.consume.blame import fault_of_message
 from messaging.consume.reader import Reader
-from messaging.envelope import Record, claimed_id
+from messaging.envelope import Record
 from messaging.errors import SetBack
 from messaging.registry import Subscription
 
@@ -89,18 +88,6 @@ def _apply_or_bury_one(subscription: Subscription, record: Record) -> None:
         fault = fault_of_message(error)
         if fault is None:
             raise
-        received = next((value for name, value in record.headers if name == "traceparent"), None)
-        traceparent = (received or b"").decode(errors="replace")
-        log.error(
-            "dead letter",
-            message_id=str(claimed_id(record)),
-            trace_id=trace.id_of(traceparent),
-            traceparent=traceparent,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            reason=fault.reason,
-        )
         with transaction.atomic():
             batch.bury(subscription, record, reason=fault.reason, detail=fault.detail)
 

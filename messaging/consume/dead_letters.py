@@ -2,12 +2,15 @@
 
 from typing import Any
 
-from django.db import connection
+import structlog
+from django.db import connection, transaction
 
 from messaging.consume.delivery import Delivery
-from messaging.consume.raw import RAW_COLUMNS, fingerprint, raw_values
+from messaging.consume.raw import RAW_COLUMNS, fingerprint, log_fields, raw_values
 from messaging.envelope import Record, claimed_id
 from messaging.models import DeadLetter
+
+log = structlog.get_logger(__name__)
 
 
 def bury_unreadable(consumer: str, record: Record, *, reason: str, detail: str) -> None:
@@ -38,3 +41,6 @@ def _insert(consumer: str, record: Record, why: list[Any]) -> None:
             # Text refuses NUL, and a dead letter must always fit.
             [consumer, reason, detail.replace("\x00", "?"), message_id, key, fingerprint(record), *raw_values(record)],
         )
+        if cursor.rowcount:
+            fields = {"consumer": consumer, "reason": reason} | log_fields(record)
+            transaction.on_commit(lambda: log.error("dead letter", **fields))

@@ -6,13 +6,17 @@ that comes early is parked. A dead letter does not advance its stream, so what f
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from django.db import connection
+import structlog
+from django.db import connection, transaction
 
 from messaging.consume.delivery import Delivery
-from messaging.consume.raw import RAW_COLUMNS, from_row, raw_values
+from messaging.consume.raw import RAW_COLUMNS, from_row, log_fields, raw_values
 from messaging.envelope import Stream, decode
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +120,10 @@ def _park(consumer: str, early: Sequence[Delivery]) -> None:
                 for delivery in early
             ],
         )
+    transaction.on_commit(partial(_log_parked, consumer, early))
+
+
+def _log_parked(consumer: str, early: Sequence[Delivery]) -> None:
+    for delivery in early:
+        fields = {"consumer": consumer, "sequence": delivery.envelope.sequence} | log_fields(delivery.record)
+        log.warning("parked until its predecessor comes", **fields)

@@ -4,7 +4,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from messaging.envelope import Record, sha256
+from messaging import trace
+from messaging.envelope import Record, claimed_id, claimed_traceparent, sha256
 
 RAW_COLUMNS = 'topic, partition, "offset", key, value, headers'
 
@@ -32,6 +33,19 @@ def from_row(row: Sequence[Any]) -> Record:
 def fingerprint(record: Record) -> str:
     """Tells two records apart that stood at the same offset of a topic, before and after it was made again."""
     return sha256(repr((record.key, record.value, record.headers)).encode())
+
+
+def log_fields(record: Record) -> dict[str, Any]:
+    """By what a log line names a record: its message and trace, as far as it tells them, and its place."""
+    message_id, traceparent = claimed_id(record), claimed_traceparent(record)
+    return {
+        "message_id": str(message_id) if message_id else None,
+        "trace_id": trace.id_of(traceparent),
+        "traceparent": traceparent,
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+    }
 
 
 def _headers_json(record: Record) -> str:
