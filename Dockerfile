@@ -4,10 +4,10 @@ FROM python:3.13-slim AS dependencies
 # Without pip in it: nothing in the image can install anything.
 RUN python -m venv --without-pip /venv
 WORKDIR /build
-# Only these two: the layer below is built again when the pins change, and not when the code does.
-COPY pyproject.toml README.md ./
+# Only these: the layer below is built again when the pins change, and not when the code does.
+COPY pyproject.toml constraints.txt README.md ./
 RUN --mount=type=cache,target=/root/.cache/pip \
-    python -m pip --disable-pip-version-check --python /venv/bin/python install --compile '.[demo]'
+    python -m pip --disable-pip-version-check --python /venv/bin/python install --compile -c constraints.txt '.[demo]'
 
 FROM python:3.13-slim
 # /run/credentials is a volume's mount point: a new volume takes its owner from here.

@@ -1,6 +1,7 @@
 # Zero message loss with Django, PostgreSQL and Kafka. `make` lists the targets.
 SHELL := /bin/bash
 PYTHON ?= python3
+PIP := 26.3
 ORDERS ?= 500
 CLIENTS ?= 8
 FORMAT ?= text
@@ -9,21 +10,31 @@ FAULTS_PER_MINUTE ?= 60
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up status env logs down test test-faults test-planted chaos test-compose bench
+.PHONY: help setup constraints demo up status env logs down test test-faults test-planted chaos test-compose bench
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/; s/\$$\$$/$$/' | expand -t 22
 
-.venv/.ready: pyproject.toml
+.venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 15) else "Python 3.11 to 3.14 is needed: make PYTHON=python3.12 …")'
 	@echo "setting up .venv (once)" >&2
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --upgrade pip
-	@$(BIN)/python -m pip install --quiet '.[demo,devservices,dev]'
+	@$(BIN)/python -m pip install --quiet pip==$(PIP)
+	@$(BIN)/python -m pip install --quiet -c constraints.txt '.[demo,devservices,dev]'
 	@rm -rf build *.egg-info
 	@touch $@
 
 setup: .venv/.ready  ## make .venv with the pinned dependencies
+
+constraints:  ## write constraints.txt anew: the newest that the pins of pyproject.toml allow
+	@$(PYTHON) -m venv --clear var/constraints
+	@var/constraints/bin/python -m pip install --quiet pip==$(PIP)
+	@var/constraints/bin/python -m pip install --quiet '.[demo,devservices,dev]'
+	@grep '^#' constraints.txt > var/constraints/new
+	@var/constraints/bin/python -m pip freeze | grep == | tr _ - \
+		| grep -vixFf <(grep -oE '"[^"]+==[^"]+"' pyproject.toml | tr -d '"' | sed -E 's/\[[^]]*\]//') >> var/constraints/new
+	@mv var/constraints/new constraints.txt
+	@rm -rf build *.egg-info var/constraints
 
 demo: .venv/.ready  ## the main job and its proof: ORDERS=500 CLIENTS=8
 	@$(BIN)/python -m demo run --orders $(ORDERS) --clients $(CLIENTS) --format $(FORMAT)

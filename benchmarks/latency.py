@@ -27,8 +27,9 @@ def run(stack: Stack) -> list[Row]:
     skip_to_the_end("inventory", "orders.events")
     stack.add(system.programs(stack, system.settings(stack)))
     _wait_until_ready()
+    _drive(WARM_UP_SECONDS)
     before = _memory(stack)
-    answered, rate = _drive()
+    answered, rate = _drive(SECONDS)
     since = time.time() + 60
     while proof._not_final(proof.database_now().replace(year=2000)) and time.time() < since:
         time.sleep(0.2)
@@ -41,7 +42,7 @@ def run(stack: Stack) -> list[Row]:
         Row(f"POST answered → stock committed, {rate:.0f} orders/s, p50", f"{p50:.1f} ms", "", "", "≤ 25 ms"),
         Row(f"POST answered → stock committed, {rate:.0f} orders/s, p99", f"{p99:.1f} ms", "", "", "≤ 100 ms"),
         *(
-            Row(f"memory of {role}, largest process", f"{after[role]:.0f} MiB", f"at the start: {before[role]:.0f} MiB", f"{after[role] / before[role]:.2f}", "≤ 200 MiB")
+            Row(f"memory of {role}, largest process", f"{after[role]:.0f} MiB", f"after the warm-up: {before[role]:.0f} MiB", f"{after[role] / before[role]:.2f}", "≤ 200 MiB, ≤ 1.10")
             for role in sorted(after)
         ),
     ]  # fmt: skip
@@ -64,22 +65,22 @@ def _wait_until_ready() -> None:
         time.sleep(0.2)
 
 
-def _drive() -> tuple[dict[str, float], float]:
+def _drive(seconds: int) -> tuple[dict[str, float], float]:
     """When each order's POST was answered, by the wall clock, which is also the database's; and how many a second."""
     answered: dict[str, float] = {}
     start = time.monotonic() + 0.5
     with ThreadPoolExecutor(CLIENTS) as pool:
         # A client that fails raises here: a row of fewer orders would look better than it is.
-        list(pool.map(lambda number: _client(number, start, answered), range(CLIENTS)))
+        list(pool.map(lambda number: _client(number, seconds, start, answered), range(CLIENTS)))
     moments = answered.values()
     return answered, (len(answered) - 1) / (max(moments) - min(moments))
 
 
-def _client(number: int, start: float, answered: dict[str, float]) -> None:
+def _client(number: int, seconds: int, start: float, answered: dict[str, float]) -> None:
     host = urlsplit(os.environ["API_URL"]).netloc
     client = http.client.HTTPConnection(host, timeout=30)
     headers = {"Authorization": f"Bearer {os.environ['API_TOKEN']}", "Content-Type": "application/json"}
-    for turn in range(number, RATE * (SECONDS + WARM_UP_SECONDS), CLIENTS):
+    for turn in range(number, RATE * seconds, CLIENTS):
         due = start + turn / RATE
         time.sleep(max(0.0, due - time.monotonic()))
         body = json.dumps({"lines": [{"sku": f"SKU-{turn % 20 + 1:04}", "quantity": 1}]})
@@ -87,8 +88,7 @@ def _client(number: int, start: float, answered: dict[str, float]) -> None:
         response = client.getresponse()
         answer = json.loads(response.read())
         assert response.status == 201, answer
-        if turn >= RATE * WARM_UP_SECONDS:
-            answered[answer["id"]] = time.time()
+        answered[answer["id"]] = time.time()
 
 
 def _latencies(answered: dict[str, float]) -> list[float]:

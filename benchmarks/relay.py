@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from confluent_kafka import Producer
 from django.db import connection, models, transaction
@@ -14,7 +14,7 @@ from devservices import Stack
 from messaging.envelope import sha256, wire_headers
 from messaging.produce import queue
 from messaging.produce.relay import Relay
-from messaging.produce.shards import SHARDS
+from messaging.produce.shards import SHARDS, shard_of
 from messaging.store.kafka import producer_settings
 
 MESSAGES = 100_000
@@ -111,18 +111,20 @@ def _anything_pending() -> bool:
 
 
 def _fill(count: int) -> None:
+    keys = [str(uuid4()) for _ in range(count)]
     with connection.cursor() as cursor:
         cursor.execute(
             """
             WITH written AS (
                 INSERT INTO outbox_message
                     (message_id, message_type, source, topic, partition_key, sequence, payload, traceparent)
-                SELECT gen_random_uuid(), 'bench.filler.v1', 'bench', 'orders.events', gen_random_uuid()::text, 1, %s, NULL
-                FROM generate_series(1, %s) RETURNING id, partition_key
+                SELECT gen_random_uuid(), 'bench.filler.v1', 'bench', 'orders.events', key, 1, %(payload)s, NULL
+                FROM unnest(%(keys)s) AS key RETURNING id, partition_key
             )
-            INSERT INTO outbox_pending (outbox_id, shard) SELECT id, abs(hashtext(partition_key)::bigint) %% %s FROM written
+            INSERT INTO outbox_pending (outbox_id, shard)
+            SELECT id, shard FROM written JOIN unnest(%(keys)s, %(shards)s) AS place (key, shard) ON key = partition_key
             """,
-            [PAYLOAD, count, SHARDS],
+            {"payload": PAYLOAD, "keys": keys, "shards": [shard_of(key) for key in keys]},
         )
         cursor.execute("ANALYZE outbox_message, outbox_pending")
 

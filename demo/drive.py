@@ -83,7 +83,10 @@ def main() -> int:
     for failure in failures:
         _say(f"failed: {failure}")
     holds = result.holds and not failures
-    _print_proof(result, holds=holds, as_json=arguments.format == "json", killed=bool(killed))
+    if arguments.format == "json":
+        print(json.dumps(result.as_json() | {"holds": holds, "failures": failures}, indent=2))
+    else:
+        _print_proof(result, holds=holds, killed=bool(killed))
     return 0 if holds else 1
 
 
@@ -146,11 +149,8 @@ class _Countdown:
             _say(f"waiting for {waiting} orders and messages to be final")
 
 
-def _print_proof(result: "Proof", *, holds: bool, as_json: bool, killed: bool) -> None:
+def _print_proof(result: "Proof", *, holds: bool, killed: bool) -> None:
     report = result.report
-    if as_json:
-        print(json.dumps(report | {"latency_ms": result.latency_ms, "holds": holds}, indent=2))
-        return
     for sentence, adds_up in result.sums():
         print(f"{'ok ' if adds_up else 'NOT'}  {sentence}")
     print(f"     redeliveries absorbed: {report['redelivered']}")

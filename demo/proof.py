@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -55,6 +55,11 @@ class Proof:
                 not self.unknown_ids,
             ),
         ]
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, for machines: the audit's report and what this run adds."""
+        of_this_run = {name: value for name, value in asdict(self).items() if name != "report"}
+        return self.report | of_this_run
 
     @property
     def holds(self) -> bool:
@@ -124,7 +129,7 @@ def _not_final(since: datetime) -> int:
 
 
 def _waiting_ids() -> list[str]:
-    """The messages that are pending, parked or dead letters, and where."""
+    """The messages that are pending, untaken, parked or dead letters, and where."""
     with connection.cursor() as cursor:
         cursor.execute(
             """

@@ -121,6 +121,17 @@ class TestTheDemo:
         assert {"lost: order 7", "answered with 201, not in the database: order-8", "waits: message 9"} <= set(lines)
         assert sum(line.startswith("ok ") for line in lines) == 2
 
+    def test_tells_machines_all_that_it_tells_people(self, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+        denied = replace(proof(lost=1, ids={"lost": ["order 7"]}), unknown_ids=["order-8"], waiting_ids=["message 9"])
+
+        assert run(System(proof=denied, final=False), "--format", "json") == 1
+
+        told = json.loads(capsys.readouterr().out)
+        assert (told["lost"], told["ids"]["lost"]) == (1, ["order 7"])
+        assert (told["unknown_ids"], told["waiting_ids"]) == (["order-8"], ["message 9"])
+        assert told["failures"] == ["after 90 s something is still not final"]
+        assert told["holds"] is False
+
     @pytest.mark.parametrize(
         ("system", "sentence"),
         [

@@ -1,4 +1,4 @@
-"""The system that `make up` leaves running: every process is there, and none after `make down`."""
+"""The system that `make up` leaves running: every process is there, also after it died, and none after `make down`."""
 
 import json
 import os
@@ -7,28 +7,39 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
 
 from devservices.servers import SERVER_ROLES
+from tests.flow_tools import wait_until
 from tests.process_tools import ROOT
 
 APPLICATION = {"web", "beat", "worker", "consume-inventory", "consume-orders"}
 Demo = Callable[..., str]
 
 
-@pytest.fixture
-def demo(tmp_path: Path) -> Iterator[Demo]:
+def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     """`python -m demo` as make calls it, from a shell that knows nothing of the servers of these tests."""
     env = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    command = [sys.executable, "-m", "demo", "--folder", str(folder), *arguments]
+    return subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Demo]:
+    """Run such a command to its end, and answer with what it prints."""
 
     def run(*arguments: str) -> str:
-        command = [sys.executable, "-m", "demo", "--folder", str(tmp_path), *arguments]
-        ended = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120, check=False)
-        assert ended.returncode == 0, ended.stderr
-        return ended.stdout
+        process = started(tmp_path, *arguments)
+        try:
+            out, err = process.communicate(timeout=120)
+        finally:
+            process.kill()
+        assert process.returncode == 0, err
+        return out
 
     yield run
     run("down")
@@ -47,8 +58,23 @@ def of_folder(folder: Path) -> list[str]:
     return found
 
 
+def all_run_anew(demo: Demo, before: list[dict[str, Any]]) -> bool:
+    pids = {one["pid"] for one in before}
+    now = json.loads(demo("status", "--format", "json"))
+    return len(now) == len(before) and all(one["state"] == "running" and one["pid"] not in pids for one in now)
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
 class TestTheSystem:
-    def test_is_up_with_every_role_and_down_without_a_trace(self, demo: Demo, tmp_path: Path) -> None:
+    def test_is_up_with_every_role_also_after_each_was_killed_and_down_without_a_trace(
+        self, demo: Demo, tmp_path: Path
+    ) -> None:
         said = demo("up")
         running = json.loads(demo("status", "--format", "json"))
         table = demo("status")
@@ -68,9 +94,32 @@ class TestTheSystem:
 
         assert len(of_folder(tmp_path)) >= len(running)
 
+        for one in running:
+            psutil.Process(one["pid"]).kill()
+        wait_until(lambda: all_run_anew(demo, running), what="whatever died runs again", seconds=60)
+        wait_until(lambda: answers(f"{settings['API_URL']}/readyz"), what="it answers again", seconds=60)
+        running += json.loads(demo("status", "--format", "json"))
+
         demo("down")
 
         assert json.loads(demo("status", "--format", "json")) == []
         assert demo("status") == "Nothing runs. `make up` starts the system.\n"
         assert not [one for one in running if psutil.pid_exists(one["pid"])]
+        assert of_folder(tmp_path) == []
+
+
+class TestADemo:
+    def test_after_one_that_was_killed_clears_up_and_makes_its_proof(self, demo: Demo, tmp_path: Path) -> None:
+        killed = started(tmp_path, "run", "--orders", "20")
+        assert killed.stderr
+        for line in killed.stderr:
+            if "are up" in line:
+                break
+        killed.kill()
+        killed.wait(30)
+        assert of_folder(tmp_path)
+
+        said = demo("run", "--orders", "20")
+
+        assert said.splitlines()[-1] == "lost 0, extra 0, stuck 0"
         assert of_folder(tmp_path) == []
