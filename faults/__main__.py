@@ -37,7 +37,7 @@ def _list(arguments: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=2))
         return 0
     for fault in FAULTS.values():
-        needs = f" Needs a proxy before {', '.join(fault.proxies)}." if fault.proxies else ""
+        needs = " Only in `make chaos`: it needs a proxy." if fault.proxies else ""
         print(f"{fault.name:<30}{fault.does} Heals: {fault.heals}.{needs}")
     return 0
 
@@ -51,7 +51,8 @@ def _run(arguments: argparse.Namespace) -> int:
             "`make chaos` and `make test-faults` run them."
         )
     try:
-        hold(fault, system, seconds=arguments.seconds, tell=_tell)
+        if not hold(fault, system, seconds=arguments.seconds, tell=_tell):
+            _tell("there was nothing to hurt")
     finally:
         begun = time.monotonic()
         heal_all(system)

@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 from faults import log
 from faults.histories import Database, histories
 
+Place = tuple[str, int, int]  # topic, partition, offset
 Lost = Mapping[str, datetime]  # topic -> until when records of it were made to vanish, by the database's clock
 _MOST_HISTORIES = 100
 
@@ -60,14 +61,14 @@ def check(
     bootstrap_servers: str,
     accepted: Collection[str] = (),
     keys: Collection[str] | None = None,
-    expected_dead: int = 0,
+    broken: Collection[Place] = (),
     lost_until: Lost | None = None,
     groups_at_the_end: bool = False,
 ) -> Verdict:
     """Everything that must hold once all has healed and drained.
 
     `accepted` are the ids that were answered with 201, `keys` every Idempotency-Key that was ever tried,
-    `expected_dead` the records that were broken on purpose. With `groups_at_the_end` each group must have
+    `broken` where the records stand that were broken on purpose. With `groups_at_the_end` each group must have
     committed that it has read everything.
 
     `lost_until` are the topics whose records somebody made Kafka lose, and until when. A record may be gone
@@ -84,9 +85,7 @@ def check(
         if keys is not None:
             strangers = db.execute("SELECT key AS id FROM idempotency_key WHERE key <> ALL(%s)", [list(keys)])
             violations += [Violation("I6", row["id"], "an order of a key that nobody tried") for row in strangers]
-        dead = [row["id"] for row in db.execute("SELECT id FROM dead_letter WHERE resolved_at IS NULL")]
-        if len(dead) != expected_dead:
-            violations.append(Violation("I12", f"dead letters {dead}", f"{expected_dead} were broken on purpose"))
+        violations += _wrongly_dead(db, broken)
         counts = {key: int(value) for key, value in (db.execute(_COUNTS).fetchone() or {}).items()}
         receipts = db.execute(_RECEIPTS).fetchall()
         gone = log.not_there(receipts, bootstrap_servers)
@@ -105,6 +104,19 @@ def check(
 
 def _was_made_to_vanish(row: log.Receipt, lost_until: Lost) -> bool:
     return row["taken"] and row["topic"] in lost_until and row["created_at"] < lost_until[row["topic"]]
+
+
+def _wrongly_dead(db: Database, broken: Collection[Place]) -> Iterator[Violation]:
+    """One dead letter for each record that was broken on purpose, and none besides."""
+    letters = db.execute('SELECT id, topic, partition, "offset", reason FROM dead_letter WHERE resolved_at IS NULL')
+    at: dict[Place, list[str]] = {place: [] for place in broken}
+    for row in letters:
+        at.setdefault((row["topic"], row["partition"], row["offset"]), []).append(f"{row['id']} ({row['reason']})")
+    for place, found in at.items():
+        wanted = int(place in broken)
+        if len(found) != wanted:
+            where = "{}[{}]@{}".format(*place)
+            yield Violation("I12", where, f"{wanted} was broken on purpose there, dead letters: {found or 'none'}")
 
 
 def _violations(db: Database, name: str, sql: str) -> Iterator[Violation]:
@@ -149,6 +161,11 @@ _SQL = [
         SELECT o.id, 'confirmed for good, and stock was put back' AS what FROM orders_order o
         WHERE o.status = 'confirmed' AND o.cancel_requested_at IS NULL AND EXISTS (
             SELECT FROM inventory_stockmovement m WHERE m.order_id = o.id AND m.kind = 'release')"""),
+    ("I2", """
+        SELECT p.message_id AS id, p.consumer || ' took ' || p.message_type || ', which nobody wrote' AS what
+        FROM processed_message p
+        WHERE NOT EXISTS (SELECT FROM outbox_message m WHERE m.message_id = p.message_id)
+        AND NOT EXISTS (SELECT FROM dead_letter d WHERE d.message_id = p.message_id AND d.consumer = p.consumer)"""),
     ("I3", """
         SELECT order_id AS id, count(*) || ' rows of ' || kind || ' ' || sku AS what FROM inventory_stockmovement
         WHERE order_id IS NOT NULL GROUP BY order_id, sku, kind HAVING count(*) > 1"""),

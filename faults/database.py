@@ -6,7 +6,7 @@ from signal import SIGQUIT
 import psycopg
 
 from faults.fault import Fault, always, pausing, stopping
-from faults.system import System
+from faults.system import NOTHING_HURT, System
 
 ROLE = "postgres"
 _TERMINATE = """
@@ -20,13 +20,13 @@ def _terminate_backends(system: System) -> str:
         with psycopg.connect(system.database_url, connect_timeout=2, autocommit=True) as connection:
             (count,) = connection.execute(_TERMINATE).fetchone() or (0,)
     except psycopg.OperationalError as error:
-        return f"no backend terminated, PostgreSQL does not answer: {error}"
+        return f"pg_terminate_backend: {NOTHING_HURT}, PostgreSQL does not answer: {error}"
     return f"{count} backends terminated"
 
 
 def _restart_at_once(system: System) -> str:
     if (pid := system.process(ROLE).pid) is None:
-        return "no immediate shutdown: PostgreSQL does not run"
+        return f"pg_ctl stop -m immediate: {NOTHING_HURT}, PostgreSQL does not run"
     os.kill(pid, SIGQUIT)
     return "PostgreSQL shut down as by `pg_ctl stop -m immediate`"
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from faults.system import System
+from faults.system import NOTHING_HURT, System
 
 Tell = Callable[[str], None]
 # Whom to hurt, and why just them, in words.
@@ -19,7 +19,8 @@ def by_itself(_: System) -> None:
 class Fault:
     """One way to hurt a system. `inject` answers with a line for people; `heal` may be called at any time.
 
-    `hold` runs it for its `seconds`; with `every` it is injected again and again in that time.
+    `hold` runs it for its `seconds`; with `every` it is injected again and again in that time. Where it only waits for
+    something to hurt, `strikes` counts how often that has come.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Fault:
     heal: Callable[[System], None] = by_itself
     seconds: float = 0.0
     every: float | None = None
+    strikes: Callable[[System], int] | None = None
     # The roles before which it needs a proxy.
     proxies: tuple[str, ...] = ()
 
@@ -73,14 +75,21 @@ def available(fault: Fault, system: System) -> bool:
     return all(role in system.proxies for role in fault.proxies)
 
 
-def hold(fault: Fault, system: System, *, seconds: float | None = None, tell: Tell = print) -> None:
-    """Inject, keep it for some seconds, and heal, whatever happens meanwhile."""
+def hold(fault: Fault, system: System, *, seconds: float | None = None, tell: Tell = print) -> bool:
+    """Inject, keep it for some seconds, and heal, whatever happens meanwhile. False when nothing was there to hurt."""
     ends_at = time.monotonic() + (fault.seconds if seconds is None else seconds)
+    struck = fault.strikes(system) if fault.strikes else 0
+    told = []
     try:
-        tell(fault.inject(system))
+        told.append(fault.inject(system))
+        tell(told[-1])
         while (left := ends_at - time.monotonic()) > 0:
             time.sleep(min(left, fault.every or left))
             if fault.every and time.monotonic() < ends_at:
-                tell(fault.inject(system))
+                told.append(fault.inject(system))
+                tell(told[-1])
     finally:
         fault.heal(system)
+    if fault.strikes:
+        return fault.strikes(system) > struck
+    return not all(NOTHING_HURT in part for line in told for part in line.split("; "))

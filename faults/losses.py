@@ -18,6 +18,7 @@ from faults.system import System
 
 _UNCLEAN = "unclean.leader.election.enable"
 TOPICS = ("orders.events", "inventory.events")
+_BATCH_HEADER_BYTES = 61  # of a record batch: what follows is under its CRC
 _LOST_SECONDS = 3.0  # for how long orders flow that an unclean election then loses
 
 
@@ -42,6 +43,18 @@ def lose_folders(system: System, role: str, topic: str) -> str:
         shutil.rmtree(folder)
     system.start(role)
     return f"{role} lost {len(folders)} partitions of {topic}"
+
+
+def rot_first_batch(system: System, topic: str, partition: int) -> str:
+    """One bit of the partition's first batch turns over on its leader's disk. Answers with the leader."""
+    role = system.leaders(topic)[partition]
+    (segment,) = (system.stack.folder / role / "data" / f"{topic}-{partition}").glob("*.log")
+    with segment.open("r+b") as file:
+        file.seek(_BATCH_HEADER_BYTES)
+        (byte,) = file.read(1)
+        file.seek(_BATCH_HEADER_BYTES)
+        file.write(bytes([byte ^ 1]))
+    return role
 
 
 def make_again(system: System, topic: str) -> str:

@@ -1,6 +1,8 @@
 """Faults of the lines between clients and servers. They need a proxy before the server."""
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from devservices import BROKERS, Stack
@@ -46,6 +48,14 @@ def _of_all(name: str, does: str, roles: tuple[str, ...], spoil: Spoil, *, secon
     return Fault(name, does, "everything passes again", inject, partial(_restore, name), seconds, proxies=roles)
 
 
+def _of_answers(
+    name: str, does: str, roles: tuple[str, ...], request: re.Pattern[bytes], *, times: int | None = None
+) -> Fault:
+    """Lines to all of them are cut between such a request and its answer: where none passes, nothing happens."""
+    fault = _of_all(name, does, roles, lambda proxy: proxy.cut_after(request, times=times), seconds=5)
+    return replace(fault, strikes=lambda system: sum(system.proxy(role).cuts for role in roles))
+
+
 def _cut(proxy: Proxy) -> None:
     proxy.cut()
 
@@ -57,26 +67,24 @@ FAULTS = [
     _of_one_broker("line-trickle", "2,000 bytes a second each way.", lambda p: p.slow(bytes_per_second=2000)),
     _of_one_broker("line-requests-lost", "What clients say to a broker vanishes.", lambda p: p.drop(requests=True)),
     _of_one_broker("line-answers-lost", "What a broker answers vanishes.", lambda p: p.drop(answers=True)),
-    _of_all(
+    _of_answers(
         "produce-answer-cut",
         "The line to each broker is cut between a produce request and its answer.",
         BROKERS,
-        lambda p: p.cut_after(PRODUCE_REQUEST),
-        seconds=5,
+        PRODUCE_REQUEST,
     ),
-    _of_all(
+    _of_answers(
         "offset-commit-answer-cut",
         "The line to each broker is cut between an offset commit and its answer.",
         BROKERS,
-        lambda p: p.cut_after(OFFSET_COMMIT_REQUEST),
-        seconds=5,
+        OFFSET_COMMIT_REQUEST,
     ),
     _of_all("postgres-line-cut", "PostgreSQL's clients are cut off and refused.", (POSTGRES,), _cut),
-    _of_all(
+    _of_answers(
         "postgres-commit-answer-cut",
         "Ten times, the line is cut between a COMMIT and its answer.",
         (POSTGRES,),
-        lambda p: p.cut_after(COMMIT, times=10),
-        seconds=5,
+        COMMIT,
+        times=10,
     ),
 ]

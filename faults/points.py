@@ -51,6 +51,7 @@ _COMMIT = "django.db.backends.postgresql.base:DatabaseWrapper._commit"
 POINTS: tuple[Point, ...] = (
     # The API
     Point("api.place", "orders.services:place_order", (Role.WEB,), _BOTH, "W3"),
+    Point("api.cancel", "orders.services:cancel_order", (Role.WEB,), _BOTH, "W3"),
     Point("api.order", "orders.services:_write", (Role.WEB,), (When.AFTER,), "W1"),
     Point("api.message", "messaging.produce.outbox:append", (Role.WEB,), _BOTH, "W1"),
     Point("api.commit", _COMMIT, (Role.WEB,), _ALL, "W2"),

@@ -5,7 +5,7 @@ from dataclasses import replace
 import redis
 
 from faults.fault import Fault, always, pausing, stopping
-from faults.system import System
+from faults.system import NOTHING_HURT, System
 
 ROLE = "redis"
 BEAT = "beat"
@@ -21,7 +21,7 @@ def _flush(system: System) -> str:
         with _client(system) as client:
             client.flushall()
     except redis.RedisError as error:
-        return f"nothing flushed, Redis does not answer: {error}"
+        return f"FLUSHALL: {NOTHING_HURT}, Redis does not answer: {error}"
     return "FLUSHALL"
 
 
@@ -30,7 +30,7 @@ def _kill_clients(system: System) -> str:
         with _client(system) as client:
             killed = sum(int(client.client_kill_filter(_type=kind)) for kind in ("normal", "pubsub"))
     except redis.RedisError as error:
-        return f"no client killed, Redis does not answer: {error}"
+        return f"CLIENT KILL: {NOTHING_HURT}, Redis does not answer: {error}"
     return f"CLIENT KILL: {killed} connections"
 
 

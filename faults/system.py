@@ -13,6 +13,8 @@ from devservices import BROKERS, DevservicesError, Process, Program, Stack
 from devservices.waiting import wait_until
 from faults.proxy import Proxy
 
+# Said by an injection that found nothing to hurt.
+NOTHING_HURT = "nothing was hurt"
 # Long enough for the supervisor to start again what has just died.
 _RESTART_SECONDS = 3.0
 
@@ -118,5 +120,5 @@ class System:
         try:
             act()
         except (DevservicesError, psutil.NoSuchProcess):
-            return f"{what}: it does not run"
+            return f"{what}: {NOTHING_HURT}, it does not run"
         return what

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from faults.chaos import schedule
 from faults.chaos.nemesis import Done
-from faults.chaos.report import write
+from faults.chaos.report import told_of, write
 from faults.chaos.run import ROOT, Plan, run
 
 
@@ -49,6 +49,7 @@ def main() -> int:
         f"leader changes {f['leader_changes']}, assignments changed {f['assignments_changed']}, longest stall "
         f"{f['longest_stall_s']} s, drained in {f['drain_s']} s; the stock was read {len(done.seen.samples)} times"
     )
+    print(f"planned and not injected: {told_of(f['not_injected'])}")
     print(f"report: {os.path.relpath(folder)}")
     for violation in done.verdict.violations:
         print(violation)

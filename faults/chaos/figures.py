@@ -1,6 +1,7 @@
 """Sum a run up: what was injected, what the system made of it, and how long it took to heal."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -91,14 +92,15 @@ def _seam(done: Done) -> str:
 
 
 def _noticed_after(injected: Sequence[Done], line: Timeline) -> float | None:
-    """From the end of a fault that may lose records to the first repair after it: the median of them.
+    """From the end of a fault that may lose records to the first repair before the next such fault: their median.
 
     Other faults keep the audit from its work meanwhile, and a fault that lost nothing has no repair of its own.
     """
     waits = []
-    for done in injected:
-        after = [at - done.ended for at in line.repaired if at >= done.ended]
-        if done.planned.name in LOSING and after:
+    losses = sorted(done.ended for done in injected if done.planned.name in LOSING)
+    for ended, next_ended in pairwise([*losses, math.inf]):
+        after = [at - ended for at in line.repaired if ended <= at < next_ended]
+        if after:
             waits.append(min(after))
     return round(median(waits), 1) if waits else None
 

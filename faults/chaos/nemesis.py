@@ -66,7 +66,9 @@ class Nemesis:
             else:
                 with self._one_loss if planned.name in LOSING else nullcontext():
                     began = time.monotonic()
-                    hold(FAULTS[planned.name], own, seconds=planned.hold, tell=told.append)
+                    hurt = hold(FAULTS[planned.name], own, seconds=planned.hold, tell=told.append)
+                if not hurt:
+                    failed = "nothing to hurt: another fault had it down, or no such request passed"
         except Exception as error:  # whatever keeps a fault from being injected must not end the run
             failed = f"{type(error).__name__}: {error}"
         ended = time.monotonic() - self._started

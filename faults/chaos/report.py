@@ -2,7 +2,7 @@
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -49,6 +49,11 @@ def write(folder: Path, run: Run) -> None:
 def versions(servers: dict[str, str]) -> dict[str, str]:
     """What ran: the packages of this environment and the servers."""
     return {"Python": platform.python_version(), **{name: version(name) for name in _PACKAGES}, **servers}
+
+
+def told_of(counts: Mapping[str, int]) -> str:
+    """`TimeoutError 3, FaultRefused 1`; `none` where there are none."""
+    return ", ".join(f"{what} {count}" for what, count in counts.items()) or "none"
 
 
 def _as_json(run: Run) -> dict[str, Any]:
@@ -103,6 +108,7 @@ def _text(run: Run) -> list[str]:
         f"| manual adjustments | {f['adjusted']} by optimistic locking; {f['adjustments_beaten']} came too late and "
         "were refused |",
         f"| POSTs without an answer, repeated | {f['unsure']}; given up by the client {f['given_up']} |",
+        f"| planned and not injected | {told_of(f['not_injected'])} |",
         f"| leader changes | {f['leader_changes']} |",
         f"| assignments changed by rebalances | {f['assignments_changed']}; {f['rebalances_in_mid_handler']} times "
         "a member lost its partitions, or the group changed between its batch and its offset commit |",

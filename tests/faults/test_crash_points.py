@@ -16,6 +16,7 @@ import psutil
 import pytest
 from django.utils import timezone
 
+from faults.checker import Place
 from faults.load import Client
 from faults.offsets import READERS
 from faults.points import POINTS, Role, When
@@ -59,23 +60,28 @@ class TestAProcess:
         self, shop: Shop, client: Client, action: str, seams_of_round: Round
     ) -> None:
         shop.disarm()
-        broken = 0
+        broken: list[Place] = []
         with waking_up(shop) as woken, ExitStack() as members:
+            if action == "stop":
+                # Somebody who takes over what the one that stands still had in hand, before it wakes up.
+                for role, seam in seams_of_round.items():
+                    if role != Role.WEB and not seam.startswith("consume.revoke"):
+                        members.enter_context(second_process(shop, role))
             # Against the stream: whoever was struck leaves those behind it without work.
             for role, seam in reversed(seams_of_round.items()):
                 shop.arm(role, [f"{seam}:{action}"])
                 if seam.startswith("consume.bury"):
-                    produce_raw(READERS[role.removeprefix("consume-")], key=b"k", value=b"not a message of ours")
-                    broken += 1
+                    topic = READERS[role.removeprefix("consume-")]
+                    broken.append((topic, *produce_raw(topic, key=b"k", value=b"not a message of ours")))
                 if seam.startswith("consume.revoke"):
-                    members.enter_context(second_member(shop, role))
+                    members.enter_context(second_process(shop, role))
                 strikes_soon(shop, client, f"{role} {seam}:{action}:1")
         if action == "stop":
             assert woken == set(seams_of_round)
         wait_for(drains_in_a_moment, seconds=60, what="all is drained")
 
         verdict = check_now(
-            accepted=client.seen.accepted.keys(), keys=client.seen.keys, expected_dead=broken, groups_at_the_end=True
+            accepted=client.seen.accepted.keys(), keys=client.seen.keys, broken=broken, groups_at_the_end=True
         )
         assert not verdict.violations, verdict.histories
         # They were looked at: the next round is to see its own alone.
@@ -83,10 +89,11 @@ class TestAProcess:
 
 
 @contextmanager
-def second_member(shop: Shop, role: Role) -> Iterator[None]:
-    """Another member joins the group of this role, and takes partitions away from the first."""
+def second_process(shop: Shop, role: Role) -> Iterator[None]:
+    """Another relay, or another member of the consumer group, takes a part of the first one's work. It is not armed."""
     (first,) = (program for program in shop.programs() if program.role == role)
-    second = replace(first, role=f"{role}-2")
+    unarmed = {name: value for name, value in (first.env or {}).items() if name != "FAULT_FILE"}
+    second = replace(first, role=f"{role}-2", env=unarmed)
     shop.stack.add([second])
     yield
     # In the orderly way: one that vanished would hold its partitions until its session ends.

@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
+from structlog.testing import capture_logs
 
 from devservices import BROKERS, Stack
 from faults import losses, offsets
 from faults.system import System
 from inventory.models import StockItem
-from messaging.models import OutboxMessage, ProcessedMessage, RepairedMessage
+from messaging.models import DeadLetter, OutboxMessage, OutboxReceipt, ProcessedMessage, RepairedMessage
 from messaging.produce.relay import Relay
 from messaging.prove.audit import audit
 from messaging.prove.repair import repair
@@ -133,6 +134,27 @@ class TestRecordsThatAreGone:
         heal(flow)
 
         assert not RepairedMessage.objects.exists()
+        assert_all_is_there_once()
+
+    def test_in_a_batch_of_which_a_bit_turned_over_are_not_applied_and_come_from_another_copy(
+        self, flow: Flow, system: System
+    ) -> None:
+        place_orders(flow)
+        partition = OutboxReceipt.objects.earliest("message").partition
+        leader = losses.rot_first_batch(system, TOPIC, partition)
+
+        with capture_logs() as logged:
+            flow.consume("inventory", until=lambda: any("CRC32C" in line.get("error", "") for line in logged))
+        # The consumer stands before it, whatever it reads of the other partitions.
+        applied = OutboxReceipt.objects.filter(
+            partition=partition, message__message_id__in=ProcessedMessage.objects.values("message_id")
+        )
+        assert not applied.exists()
+        system.kill(leader)
+        wait_until(lambda: system.leader(TOPIC, partition) not in (None, leader), what="another broker leads")
+        heal(flow)
+
+        assert not DeadLetter.objects.exists()
         assert_all_is_there_once()
 
     def test_by_an_unclean_election_are_put_back(self, flow: Flow, system: System) -> None:

@@ -11,6 +11,9 @@ from tests.faults.scene import FAULT_SECONDS, OUTAGE_SECONDS, Scene
 
 pytestmark = pytest.mark.faults
 
+# Many ticks of the relay, and one of the audit.
+BEAT_SECONDS = 20.0
+
 
 @pytest.fixture(scope="module")
 def running(servers: Stack) -> Iterator[Scene]:
@@ -49,7 +52,7 @@ class TestBeat:
     @pytest.mark.parametrize("fault", ["beat-twice", "beat-stop", "beat-pause"])
     def test_doubled_or_silent_changes_nothing(self, scene: Scene, fault: str) -> None:
         with Load() as load:
-            scene.hold(fault)
+            scene.hold(fault, seconds=BEAT_SECONDS)
 
         assert_nothing_lost(load.accepted)
 

@@ -3,7 +3,7 @@
 from types import ModuleType
 
 from faults.points import POINTS, Role
-from faults.windows import DOCUMENT, document, windows
+from faults.windows import DOCUMENT, ROOT, document, windows
 from tests.faults import test_operator_commands
 from tests.faults.test_crash_points import rounds
 
@@ -18,6 +18,14 @@ class TestTheTable:
     def test_has_a_test_for_each_window_or_a_seam(self) -> None:
         opened = {point.window for point in POINTS}
         assert [window.id for window in windows() if not window.tests and window.id not in opened] == []
+
+    def test_names_tests_that_exist(self) -> None:
+        missing = []
+        for test in {test for window in windows() for test in window.tests}:
+            file, *_, function = test.split("::")
+            if f"def {function}(" not in (ROOT / "tests" / file).read_text():
+                missing.append(test)
+        assert missing == []
 
 
 class TestEachSeam:

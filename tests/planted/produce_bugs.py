@@ -35,7 +35,7 @@ bug = partial(declare, BUGS)
 @bug(
     saved_by="only the delivery report settles",
     scenario=relay_dies_while_kafka_is_away,
-    caught_by="I8 I11",
+    caught_by="I1 I8 I11",
 )
 def settled_before_the_report(patch: Patch) -> None:
     """The row leaves the queue when `produce()` returns."""
@@ -69,7 +69,7 @@ def scan_by_id_greater_than_last(patch: Patch) -> None:
 @bug(
     saved_by="one unacknowledged message a key, whoever else publishes; and a message that comes early parks",
     scenario=a_relay_stalls_before_it_publishes_and_another_goes_on,
-    caught_by="I5",
+    caught_by="I5 I11",
 )
 def two_relays_without_the_one_per_key_rule(patch: Patch) -> None:
     """Each relay takes what no other has taken, several of a key too; the consumer's order of keys is planted

@@ -23,7 +23,7 @@ bug = partial(declare, BUGS)
 @bug(
     saved_by="unclean.leader.election.enable=false; and if it happens all the same, `audit --repair`",
     scenario=an_unclean_leader_election,
-    caught_by="I1 I11",
+    caught_by="I1 I8 I11",
 )
 def unclean_election_without_repair(patch: Patch) -> None:
     """An unclean leader election happens and nobody repairs."""

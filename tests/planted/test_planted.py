@@ -65,7 +65,7 @@ class TestThePlantedBug:
 def play(stage: Stage, scenario: Scenario) -> Verdict:
     expected = scenario(stage)
     return check_now(
-        expected_dead=expected.dead_letters,
+        broken=expected.broken,
         lost_until=lost_until_now() if expected.kafka_may_lose else None,
         groups_at_the_end=True,
     )

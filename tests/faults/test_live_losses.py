@@ -1,0 +1,100 @@
+"""Kafka loses what it acknowledged while the whole system runs: beat notices, and all is put back by itself."""
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import pytest
+from django.utils import timezone
+
+from config.celery import app
+from devservices import Stack
+from faults import losses, offsets
+from faults.system import System
+from messaging.models import OutboxReceipt, ProcessedMessage, RepairedMessage
+from messaging.prove.losses import SECOND_LOOK_SECONDS
+from tests.faults.drained import check_now, lost_until_now, nothing_travels, nothing_unread
+from tests.faults.load import Load
+from tests.faults.proof import assert_no_dead_letter, patiently
+from tests.faults.scene import Scene
+from tests.flow_tools import wait_until
+
+pytestmark = pytest.mark.faults
+
+CONSUMER, TOPIC = "consume-inventory", "orders.events"
+# As decision 0010 says; the rest is for two cores that are busy with a cluster.
+NOTICED_SECONDS = app.conf.beat_schedule["audit"]["schedule"] + SECOND_LOOK_SECONDS
+MARGIN_SECONDS = 15.0
+
+
+@pytest.fixture(scope="module")
+def running(servers: Stack) -> Iterator[Scene]:
+    with Scene(servers, ["worker", "beat", CONSUMER, "consume-orders"]) as scene:
+        yield scene
+
+
+@pytest.fixture
+def scene(running: Scene) -> Scene:
+    running.wait_until_it_flows()
+    return running
+
+
+class TestALoss:
+    @pytest.mark.parametrize(
+        "lose",
+        [
+            partial(losses.make_again, topic=TOPIC),
+            partial(losses.delete_records, topic=TOPIC),
+            partial(offsets.reset_offsets, group="inventory", to_end=True),
+        ],
+        ids=["topic-made-again", "records-deleted", "offsets-to-end"],
+    )
+    def test_that_no_consumer_had_read_is_noticed_by_beat_and_put_back(
+        self, scene: Scene, lose: Callable[[System], str], record_property: Callable[[str, object], None]
+    ) -> None:
+        with Load() as load:
+            scene.system.stop(CONSUMER, orderly=True)
+            try:
+                wait_until(lambda: unread() > 20, what="messages are acknowledged that nobody has read")
+                began = timezone.now()
+                lose(scene.system)
+            finally:
+                scene.system.start(CONSUMER)
+            lost_at = time.monotonic()
+            wait_until(
+                patiently(RepairedMessage.objects.filter(repaired_at__gt=began).exists),
+                what="beat puts back what was lost",
+                seconds=NOTICED_SECONDS + MARGIN_SECONDS,
+            )
+            # `--junit-xml=FILE` tells it.
+            record_property("noticed_after_s", round(time.monotonic() - lost_at, 1))
+
+        assert_all_is_there_once(load)
+
+    def test_under_consumers_that_are_reading_is_put_back(self, scene: Scene) -> None:
+        with Load() as load:
+            for _ in range(2):
+                losses.make_again(scene.system, TOPIC)
+                time.sleep(3)
+
+        assert_all_is_there_once(load)
+
+
+def unread() -> int:
+    """How many messages of orders are acknowledged and not taken."""
+    taken = ProcessedMessage.objects.values("message_id")
+    receipts = OutboxReceipt.objects.filter(message__source="orders")
+    return receipts.exclude(message__message_id__in=taken).count()
+
+
+def assert_all_is_there_once(load: Load) -> None:
+    wait_until(
+        patiently(lambda: nothing_travels() and nothing_unread()),
+        what="everything is final",
+        seconds=NOTICED_SECONDS + 60,
+    )
+    assert_no_dead_letter()
+    verdict = check_now(
+        accepted=[str(order_id) for order_id in load.accepted], lost_until=lost_until_now(), groups_at_the_end=True
+    )
+    assert not verdict.violations, verdict.histories
