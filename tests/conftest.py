@@ -6,8 +6,7 @@ CELERY_BROKER_URL).
 """
 
 import os
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +35,14 @@ def django_db_setup(django_db_setup: None) -> None:
     to write them anew was three quarters of its time, a thousand times."""
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     post_migrate.disconnect(create_contenttypes)
-    introspection = connection.introspection
-    introspection.django_table_names = partial(_but_those_written_once, introspection.django_table_names)
+    # On the class: under Playwright's event loop Django opens a connection of its own.
+    introspection = type(connection.introspection)
+    all_tables = introspection.django_table_names
 
+    def tables_to_flush(self: Any, *arguments: Any, **options: Any) -> list[str]:
+        return [name for name in all_tables(self, *arguments, **options) if name not in WRITTEN_ONCE]
 
-def _but_those_written_once(names: Callable[..., list[str]], *arguments: Any, **options: Any) -> list[str]:
-    return [name for name in names(*arguments, **options) if name not in WRITTEN_ONCE]
+    introspection.django_table_names = tables_to_flush
 
 
 @pytest.fixture(scope="session")

@@ -108,15 +108,13 @@ class TestTheSystem:
         assert of_folder(tmp_path) == []
 
 
+@pytest.mark.faults
 class TestADemo:
     def test_after_one_that_was_killed_clears_up_and_makes_its_proof(self, demo: Demo, tmp_path: Path) -> None:
-        killed = started(tmp_path, "run", "--orders", "20")
-        assert killed.stderr
-        for line in killed.stderr:
-            if "are up" in line:
-                break
-        killed.kill()
-        killed.wait(30)
+        with started(tmp_path, "run", "--orders", "20") as killed:
+            assert killed.stderr
+            next(line for line in killed.stderr if "are up" in line)
+            killed.kill()
         assert of_folder(tmp_path)
 
         said = demo("run", "--orders", "20")
