@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db import Error as DatabaseError
-from django.db import transaction
+from django.db import InterfaceError, InternalError, OperationalError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -90,7 +89,7 @@ class SecondChanceAdmin(ReadOnlyAdmin[M]):
                 self.log_change(request, row, f"{self.replay_label}: {reason}")
         except ReplayRefused as error:
             messages.error(request, f"Not replayed, and nothing was changed: {in_short(str(error))}.")
-        except DatabaseError as error:
+        except (OperationalError, InterfaceError, InternalError) as error:
             # A lock that another operator or a consumer held for too long, or a deadlock: not a refusal. Or COMMIT's
             # answer was lost, and it is done: only the row itself can tell.
             messages.error(request, f"No answer from the database. What this page shows holds: {in_short(str(error))}.")

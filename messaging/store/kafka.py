@@ -15,6 +15,8 @@ log = structlog.get_logger(__name__)
 
 # How long the client itself tries before it reports a message's fate as unknown.
 DELIVERY_TIMEOUT_MS = 120_000
+# A broker that says nothing for so long is given up and its successor asked for (default: 60 s).
+SILENCE_TIMEOUT_MS = 15_000
 # Of the messages that travel together, but for the last one.
 BATCH_BYTES = 700_000
 # A consumer that was killed holds its partitions this long. Kafka allows no less than 6 s by default.
@@ -27,6 +29,7 @@ def _common() -> dict[str, Any]:
         "client.id": f"zero-loss@{socket.gethostname()}",
         # After an outage, come back within a second (default: up to 10 s).
         "reconnect.backoff.max.ms": 1000,
+        "socket.timeout.ms": SILENCE_TIMEOUT_MS,
         "allow.auto.create.topics": False,
         # Its own lines on stderr are no JSON, and its `logger` option was seen to end the process with
         # SIGSEGV while a broker died. `error_cb` tells the same.
@@ -44,6 +47,8 @@ def producer_settings() -> dict[str, Any]:
         "max.in.flight.requests.per.connection": 5,
         "retries": 2_147_483_647,
         "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
+        # A leader that waits in vain for its replicas says so before it would be given up as silent (default: 30 s).
+        "request.timeout.ms": 10_000,
         "retry.backoff.ms": 100,
         "retry.backoff.max.ms": 1000,
         # While a round is handed over, its messages gather; the flush that follows waits for no more.
