@@ -58,7 +58,7 @@ test: .venv/.ready  ## all tests, on servers of their own
 	@$(BIN)/python -m devservices exec --ephemeral -- $(BIN)/python -m pytest $(ARGS)
 
 test-faults: .venv/.ready  ## every crash point and fault of the servers, one by one (ARGS="-k kill")
-	@$(BIN)/python -m devservices exec --ephemeral -- $(BIN)/python -m pytest -m faults $(or $(ARGS),tests/faults)
+	@$(BIN)/python -m devservices exec --ephemeral -- $(BIN)/python -m pytest -m faults $(or $(ARGS),tests)
 
 test-planted: .venv/.ready  ## bugs planted on purpose: the checker must find each
 	@$(BIN)/python -m devservices exec --ephemeral -- $(BIN)/python -m pytest -m planted $(or $(ARGS),tests/planted)

@@ -7,14 +7,18 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from config.env import count, env, optional, seconds
+from config.env import bind_address, count, env, list_of, network, optional, seconds
 from config.logs import log_as_told
 from config.web import DeadlineWorker, Logger
 
 env.read_env(Path(__file__).resolve().parent / ".env")
 
 try:
-    bind = env.str("WEB_BIND", default="127.0.0.1:8000")
+    bind = optional("WEB_BIND", default="127.0.0.1:8000", example="127.0.0.1:8000", parse=bind_address)
+    # Whose X-Forwarded-Proto is believed. Behind any other proxy, HTTPS_ONLY would redirect each request for ever.
+    forwarded_allow_ips = ",".join(
+        optional("FORWARDED_ALLOW_IPS", default=["127.0.0.1", "::1"], example="10.0.0.0/8", parse=list_of(network))
+    )
     workers = optional("WEB_WORKERS", default=2, example="2", parse=count)
     DeadlineWorker.request_seconds = optional("WEB_REQUEST_SECONDS", default=10.0, example="10", parse=seconds)
     loglevel = log_as_told().lower()

@@ -1,7 +1,8 @@
 """Read one setting from the environment, or stop the start with a sentence that says how to mend it."""
 
+import ipaddress
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import environ
@@ -78,6 +79,15 @@ def url_of(*schemes: str) -> Callable[[str], str]:
     return parse
 
 
+def database_url(text: str) -> dict[str, Any]:
+    """Accept PostgreSQL's URL, and return it as Django's DATABASES wants it; what stands after ? is for libpq."""
+    parts = urlsplit(url_of("postgres", "postgresql")(text))
+    if not parts.path.strip("/"):
+        raise ValueError("it names no database after the host")
+    found: dict[str, Any] = env.db_url_config(text)
+    return found
+
+
 def host_list(text: str) -> str:
     """Accept `host:port,host:port`, as Kafka's bootstrap.servers wants it."""
     for entry in text.split(","):
@@ -87,9 +97,16 @@ def host_list(text: str) -> str:
     return ",".join(entry.strip() for entry in text.split(","))
 
 
-def word_list(text: str) -> list[str]:
-    """Accept words separated by commas."""
-    return [word.strip() for word in text.split(",") if word.strip()]
+def list_of(parse: Callable[[str], T]) -> Callable[[str], list[T]]:
+    """A parser that accepts one or more of these, separated by commas."""
+
+    def parse_all(text: str) -> list[T]:
+        found = [parse(word.strip()) for word in text.split(",") if word.strip()]
+        if not found:
+            raise ValueError(f"{text!r} names nothing")
+        return found
+
+    return parse_all
 
 
 def secret(text: str) -> str:
@@ -97,6 +114,24 @@ def secret(text: str) -> str:
     if len(text) < 50:
         raise ValueError("a secret key needs at least 50 characters")
     return text
+
+
+def origin(text: str) -> str:
+    """Accept scheme://host, as a browser sends it in `Origin`."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path:
+        raise ValueError(f"{text!r} is not https://host")
+    return text
+
+
+def network(text: str) -> str:
+    """Accept an IP address, a network like 10.0.0.0/8, or * for every address."""
+    return text if text == "*" else str(ipaddress.ip_network(text))
+
+
+def bind_address(text: str) -> str:
+    """Accept host:port, unix:path or fd://number, as gunicorn's `bind` does."""
+    return text if text.startswith(("unix:", "fd://")) else host_list(text)
 
 
 def true_or_false(text: str) -> bool:

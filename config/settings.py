@@ -6,16 +6,18 @@ from typing import Any
 from config import registry
 from config.env import (
     count,
+    database_url,
     env,
     host_list,
+    list_of,
     one_of,
     optional,
+    origin,
     required,
     seconds,
     secret,
     true_or_false,
     url_of,
-    word_list,
 )
 from config.logs import log_as_told
 
@@ -24,9 +26,11 @@ env.read_env(BASE_DIR / ".env")
 
 # --- Django ------------------------------------------------------------------------------------
 SECRET_KEY = required("SECRET_KEY", example="<50 random characters>", parse=secret)
-SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
+SECRET_KEY_FALLBACKS: list[str] = optional(
+    "SECRET_KEY_FALLBACKS", default=[], example="<a former SECRET_KEY>", parse=list_of(secret)
+)
 DEBUG = optional("DEBUG", default=False, example="false", parse=true_or_false)
-ALLOWED_HOSTS = required("ALLOWED_HOSTS", example="shop.example.com,127.0.0.1", parse=word_list)
+ALLOWED_HOSTS = required("ALLOWED_HOSTS", example="shop.example.com,127.0.0.1", parse=list_of(str))
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",
@@ -93,7 +97,9 @@ SECURE_SSL_REDIRECT = HTTPS_ONLY
 SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$"]
 SESSION_COOKIE_SECURE = HTTPS_ONLY
 CSRF_COOKIE_SECURE = HTTPS_ONLY
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+CSRF_TRUSTED_ORIGINS: list[str] = optional(
+    "CSRF_TRUSTED_ORIGINS", default=[], example="https://shop.example.com", parse=list_of(origin)
+)
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS_ONLY else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS_ONLY
 SECURE_HSTS_PRELOAD = HTTPS_ONLY
@@ -101,7 +107,8 @@ SESSION_COOKIE_AGE = 8 * 60 * 60
 X_FRAME_OPTIONS = "DENY"
 
 # --- PostgreSQL ------------------------------------------------------------------------------------
-required("DATABASE_URL", example="postgres://shop:…@127.0.0.1:5432/shop", parse=url_of("postgres", "postgresql"))
+_database = required("DATABASE_URL", example="postgres://shop:…@127.0.0.1:5432/shop", parse=database_url)
+_url_options = _database.pop("OPTIONS", {})
 # Prepared, and yet planned each time: a plan that is kept takes every array for ten elements long, and with a batch of
 # 500 the consumer was seen to take ten times as long. gunicorn.conf.py keeps the plans of web, whose arrays are short.
 PLAN_CACHE_MODE = optional(
@@ -109,7 +116,7 @@ PLAN_CACHE_MODE = optional(
 )
 DATABASES = {
     "default": {
-        **env.db_url("DATABASE_URL"),
+        **_database,
         "ATOMIC_REQUESTS": False,  # each service opens the transaction that it needs
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
@@ -122,9 +129,11 @@ DATABASES = {
             "application_name": env.str("ROLE", default="manage"),
             "tcp_user_timeout": 15_000,
             "keepalives_idle": 10,
+            # What the URL says goes before, so that `?sslmode=verify-full` counts.
+            **_url_options,
             # A process that hangs inside a transaction must not hold its locks for ever.
             "options": "-c idle_in_transaction_session_timeout=60s -c lock_timeout=10s -c statement_timeout=60s "
-            f"-c plan_cache_mode={PLAN_CACHE_MODE}",
+            f"-c plan_cache_mode={PLAN_CACHE_MODE} {_url_options.get('options', '')}",
         },
     }
 }

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from confluent_kafka import KafkaError, KafkaException
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connection
 from django.utils.module_loading import import_string
@@ -59,6 +60,14 @@ def _raise() -> None:
     raise Injected("a fault was injected here")
 
 
+def _break() -> None:
+    raise RuntimeError("a bug was injected here")
+
+
+def _refuse() -> None:
+    raise KafkaException(KafkaError(KafkaError._ALL_BROKERS_DOWN, "a fault was injected here"))
+
+
 def _signal(number: signal.Signals) -> Callable[[], None]:
     def send() -> None:
         os.kill(os.getpid(), number)
@@ -78,11 +87,20 @@ def _disconnect() -> None:
 
 ACTIONS: dict[str, Callable[[], None]] = {
     "raise": _raise,
+    "refuse": _refuse,
+    "bug": _break,
     "term": _signal(signal.SIGTERM),
     "kill": _signal(signal.SIGKILL),
     "stop": _signal(signal.SIGSTOP),
     "disconnect": _disconnect,
 }
+# Where Kafka is called. Its own error belongs there alone; and a bug elsewhere may be a message's fault.
+_AT_KAFKA = ("relay.publish", "relay.collect", "consume.read", "consume.offsets")
+
+
+def actions_at(name: str) -> list[str]:
+    """The actions that make sense at the point of this name, sorted."""
+    return sorted(action for action in ACTIONS if action not in ("refuse", "bug") or name in _AT_KAFKA)
 
 
 def arm() -> None:

@@ -25,15 +25,28 @@ class Line:
     bytes_per_second: float | None = None
     cut_after: re.Pattern[bytes] | None = None
 
+    @property
+    def is_slow(self) -> bool:
+        """Whether bytes arrive late."""
+        return self.delay > 0 or self.bytes_per_second is not None
+
 
 class Connection:
     """One client's way to the server and back. `line()` says how it behaves at this moment."""
 
-    def __init__(self, client: asyncio.StreamWriter, line: Callable[[], Line], count_cut: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        client: asyncio.StreamWriter,
+        line: Callable[[], Line],
+        *,
+        count_cut: Callable[[], None],
+        count_spoilt: Callable[[], None],
+    ) -> None:
         self.damaged = False
         self._ends = [client]
         self._line = line
         self._count_cut = count_cut
+        self._count_spoilt = count_spoilt
         self._asked = False  # the request after which to cut has passed
 
     async def run(self, requests: asyncio.StreamReader, to: int) -> None:
@@ -59,6 +72,7 @@ class Connection:
 
     def reset(self) -> None:
         """End both sides with RST."""
+        self._count_spoilt()
         for end in self._ends:
             if not end.is_closing():
                 end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
@@ -87,7 +101,10 @@ class Connection:
     async def _pass(self, chunk: bytes, writer: asyncio.StreamWriter, *, lost: bool) -> None:
         if lost:
             self.damaged = True
+            self._count_spoilt()
             return
+        if self._line().is_slow:
+            self._count_spoilt()
         await asyncio.sleep(self._line().delay)
         while chunk:
             rate = self._line().bytes_per_second

@@ -38,14 +38,22 @@ def _restore(name: str, system: System) -> None:
         system.proxy(role).restore()
 
 
+def _spoilt(roles: tuple[str, ...]) -> Callable[[System], int]:
+    return lambda system: sum(system.proxy(role).spoilt for role in roles)
+
+
 def _of_one_broker(name: str, does: str, spoil: Spoil, *, seconds: float = 20) -> Fault:
     inject = partial(_spoil_broker, name, spoil)
-    return Fault(name, does, "everything passes again", inject, partial(_restore, name), seconds, proxies=BROKERS)
+    heal = partial(_restore, name)
+    return Fault(
+        name, does, "everything passes again", inject, heal, seconds, strikes=_spoilt(BROKERS), proxies=BROKERS
+    )
 
 
 def _of_all(name: str, does: str, roles: tuple[str, ...], spoil: Spoil, *, seconds: float = 20) -> Fault:
     inject = partial(_spoil_all, name, roles, spoil)
-    return Fault(name, does, "everything passes again", inject, partial(_restore, name), seconds, proxies=roles)
+    heal = partial(_restore, name)
+    return Fault(name, does, "everything passes again", inject, heal, seconds, strikes=_spoilt(roles), proxies=roles)
 
 
 def _of_answers(

@@ -28,6 +28,8 @@ class Proxy:
         self.port = port
         # How many lines `cut_after` has cut in the moment that it names.
         self.cuts = 0
+        # How many connections were reset, and chunks lost or held up.
+        self.spoilt = 0
         self._to = to
         self._line = Line()
         self._cuts_left: int | None = None
@@ -94,6 +96,10 @@ class Proxy:
             if self._cuts_left <= 0:
                 self._line = Line()
 
+    def count_spoilt(self) -> None:
+        """Called by a connection to which something else was done."""
+        self.spoilt += 1
+
     async def _listen(self) -> None:
         if self._server is None:
             self._server = await asyncio.start_server(self._serve, LOOPBACK, self.port, reuse_address=True)
@@ -118,7 +124,7 @@ class Proxy:
                 one.reset()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(writer, self.line, self.count_cut)
+        connection = Connection(writer, self.line, count_cut=self.count_cut, count_spoilt=self.count_spoilt)
         self._connections.add(connection)
         try:
             # Cancelled by close() alone. Python 3.11 would log a task that ends so as an error.

@@ -87,7 +87,7 @@ class Flow:
         self._readers.clear()
 
     def _shift(self) -> bool:
-        return self.relay.shift(seconds=0.3, stop=threading.Event())
+        return self.relay.shift(seconds=0.1, stop=threading.Event())
 
 
 def backlog() -> int:

@@ -34,8 +34,13 @@ class Run:
 
     @property
     def holds(self) -> bool:
-        """Nothing lost, extra or stuck, the stock added up at each look, and duplicates were really seen."""
-        return not self.verdict.violations and not self.seen.unsettled and self.figures["redelivered"] > 0
+        """Nothing lost, extra or stuck, drained in time, and the stock added up at each look.
+
+        A run in which nothing was absorbed, looked at, confirmed or adjusted by hand proves nothing, and does not hold.
+        """
+        happened = all(self.figures[name] > 0 for name in ("redelivered", "confirmed", "adjusted"))
+        good = not self.verdict.violations and not self.seen.unsettled and self.figures["drained"]
+        return bool(good and happened and self.seen.samples)
 
 
 def write(folder: Path, run: Run) -> None:

@@ -6,7 +6,7 @@ from itertools import accumulate
 from random import Random
 
 from faults import losses, offsets
-from faults.arm import ACTIONS
+from faults.arm import actions_at
 from faults.points import POINTS, Role, When
 
 CRASH_POINT = "crash-point"
@@ -109,17 +109,13 @@ def _planned(chance: Random, at: float, name: str) -> Planned:
 
 def _draw_point(chance: Random) -> tuple[str, str]:
     seams = [
-        (role, f"{point.name}:{when}", when)
-        for point in POINTS
-        for role in point.roles
-        for when in point.whens
-        if not point.rare
+        (role, point.name, when) for point in POINTS for role in point.roles for when in point.whens if not point.rare
     ]
-    role, seam, when = chance.choice(seams)
-    action = "raise" if when == When.LOST else chance.choice(sorted(ACTIONS))
+    role, name, when = chance.choice(seams)
+    action = "raise" if when == When.LOST else chance.choice(actions_at(name))
     # Celery's worker runs the relay and the audit here, as in production.
     runs_in_worker = role in (Role.RELAY, Role.OPERATOR)
     nth = chance.randint(1, 3)
     if role == Role.OPERATOR:
         nth = 1  # the audit passes it once in a while only: a third time may not come while this waits
-    return ("worker" if runs_in_worker else str(role)), f"{seam}:{action}:{nth}"
+    return ("worker" if runs_in_worker else str(role)), f"{name}:{when}:{action}:{nth}"

@@ -12,6 +12,7 @@ from messaging.registry import Subscription
 from messaging.store.kafka import consumer_settings
 from messaging.store.records import record_of
 
+ANSWER_SECONDS = 15.0  # longer than a new leader takes
 COORDINATOR_SECONDS = 30  # the group's coordinator moves when a broker dies, and needs a moment
 
 Place = tuple[str, int]  # topic and partition
@@ -60,7 +61,7 @@ _COORDINATOR_MOVES = {
 
 
 def _partitions(consumer: Consumer, topics: Sequence[str]) -> list[Place]:
-    metadata = consumer.list_topics(timeout=15).topics
+    metadata = consumer.list_topics(timeout=ANSWER_SECONDS).topics
     return [(topic, part) for topic in topics if topic in metadata for part in sorted(metadata[topic].partitions)]
 
 
@@ -83,7 +84,7 @@ class LogReader:
 
     def bounds(self, place: Place) -> tuple[int, int]:
         """The first offset that is there, and the one after the last. Raises KafkaException."""
-        low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=15)
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=ANSWER_SECONDS)
         return low, high
 
     def read(self, place: Place) -> Iterator[LogEntry]:
@@ -99,6 +100,10 @@ class LogReader:
                 error = message.error()
                 if error is None:
                     yield _entry(message)
+                    if (message.offset() or 0) + 1 >= high:
+                        # The broker would say "end" only after half a second in which nothing came.
+                        self._consumer.unassign()
+                        return
                 elif error.code() == KafkaError._PARTITION_EOF:
                     self._consumer.unassign()
                     return

@@ -1,11 +1,13 @@
 """Replay from the admin: with permission and reason, once, and never without its audit row."""
 
 import threading
+from collections.abc import Sequence
 from uuid import UUID
 
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.db import OperationalError, connection
 from django.db.backends.postgresql.base import DatabaseWrapper
 from django.test import Client
@@ -222,19 +224,8 @@ class TestTheAuditTrail:
 class TestTwoOperators:
     def test_replay_at_once_and_one_is_told(self, committed_db: None, login: Login, order_id: UUID) -> None:
         letter = wanting_stock(order_id, quantity=3)
-        clients = [login("replay_deadletter", name=name) for name in ("olga", "igor")]
-        start, answers = threading.Barrier(2), list[str]()
 
-        def click(client: Client) -> None:
-            start.wait()
-            answers.append(client.post(replay_page(letter), REASON, follow=True).content.decode())
-            connection.close()
-
-        threads = [threading.Thread(target=click, args=[client]) for client in clients]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        answers = at_once([login("replay_deadletter", name=name) for name in ("olga", "igor")], replay_page(letter))
 
         assert sorted("done, and noted" in answer for answer in answers) == [False, True]
         assert sum("no unresolved dead letter" in answer or "was resolved" in answer for answer in answers) == 1
@@ -281,6 +272,49 @@ class TestAParkedMessage:
         assert OutboxPending.objects.get().parked_at is None
         assert LogEntry.objects.get().get_change_message() == "Put back into the queue: the SKU exists now"
 
+    def test_stays_parked_when_the_page_is_only_asked_for(self, login: Login) -> None:
+        pending = OutboxPendingFactory(parked=True)
+        client = login("replay_message")
+
+        for method in (client.get, client.head):
+            assert method(unpark_page(pending.pk), REASON).status_code == 200
+
+        assert_still_parked()
+
+    @pytest.mark.parametrize("reason", [None, "   \n", "x" * 501, "nul\x00"])
+    def test_stays_parked_without_a_good_reason(self, login: Login, reason: str | None) -> None:
+        pending = OutboxPendingFactory(parked=True)
+
+        answer = login("replay_message").post(unpark_page(pending.pk), {} if reason is None else {"reason": reason})
+
+        assert answer.context["form"].errors["reason"]
+        assert_still_parked()
+
+    def test_stays_parked_without_the_permission_the_token_or_the_session(self, login: Login) -> None:
+        page = unpark_page(OutboxPendingFactory(parked=True).pk)
+
+        assert login("replay_deadletter").post(page, REASON).status_code == 403
+        without_a_token = Client(enforce_csrf_checks=True)
+        without_a_token.force_login(User.objects.create_superuser("root"))
+        assert without_a_token.post(page, REASON).status_code == 403
+        expired = login("replay_message", name="igor")
+        Session.objects.all().delete()
+        assert expired.post(page, REASON)["Location"].split("?")[0] == reverse("admin:login")
+        assert_still_parked()
+
+    def test_of_an_unknown_id_says_so(self, login: Login) -> None:
+        answer = login("replay_message").post(unpark_page(999_999), REASON, follow=True)
+
+        assert "There is no outbox message 999999." in answer.content.decode()
+
+    def test_is_put_back_once_by_two_operators_at_once(self, committed_db: None, login: Login) -> None:
+        page = unpark_page(OutboxPendingFactory(parked=True).pk)
+
+        answers = at_once([login("replay_message", name=name) for name in ("olga", "igor")], page)
+
+        assert sorted("done, and noted" in answer for answer in answers) == [False, True]
+        assert LogEntry.objects.count() == 1
+
     def test_alone_can_be_put_back(self, login: Login) -> None:
         client = login("replay_message")
         waiting, finished = OutboxPendingFactory().message, OutboxReceiptFactory().message
@@ -300,6 +334,28 @@ class TestAParkedMessage:
 
         assert unpark_page(message.pk) in login("replay_message").get(page).content.decode()
         assert unpark_page(message.pk) not in login(name="igor").get(page).content.decode()
+
+
+def at_once(clients: Sequence[Client], page: str) -> list[str]:
+    """Each posts its reason to this page in the same moment. The pages that they are shown."""
+    start, answers = threading.Barrier(len(clients)), list[str]()
+
+    def click(client: Client) -> None:
+        start.wait()
+        answers.append(client.post(page, REASON, follow=True).content.decode())
+        connection.close()
+
+    threads = [threading.Thread(target=click, args=[client]) for client in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return answers
+
+
+def assert_still_parked() -> None:
+    assert OutboxPending.objects.get().parked_at is not None
+    assert not LogEntry.objects.exists()
 
 
 def mended_page(letter: DeadLetter) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -110,14 +111,35 @@ class TestTheSystem:
 
 @pytest.mark.faults
 class TestADemo:
-    def test_after_one_that_was_killed_clears_up_and_makes_its_proof(self, demo: Demo, tmp_path: Path) -> None:
-        with started(tmp_path, "run", "--orders", "20") as killed:
-            assert killed.stderr
-            next(line for line in killed.stderr if "are up" in line)
-            killed.kill()
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_that_is_told_to_stop_leaves_nothing_running(self, tmp_path: Path, number: signal.Signals) -> None:
+        end_in_the_middle(tmp_path, number)
+
+        assert of_folder(tmp_path) == []
+
+    def test_that_was_killed_is_cleared_up_by_down(self, demo: Demo, tmp_path: Path) -> None:
+        end_in_the_middle(tmp_path, signal.SIGKILL)
+        assert of_folder(tmp_path)
+
+        demo("down")
+
+        assert of_folder(tmp_path) == []
+
+    def test_that_was_killed_is_cleared_up_by_the_next_which_makes_its_proof(self, demo: Demo, tmp_path: Path) -> None:
+        end_in_the_middle(tmp_path, signal.SIGKILL)
         assert of_folder(tmp_path)
 
         said = demo("run", "--orders", "20")
 
         assert said.splitlines()[-1] == "lost 0, extra 0, stuck 0"
         assert of_folder(tmp_path) == []
+
+
+def end_in_the_middle(folder: Path, number: signal.Signals) -> None:
+    """Send a demo this signal when its servers are up, and wait for its end."""
+    with started(folder, "run", "--orders", "20") as running:
+        assert running.stderr
+        next(line for line in running.stderr if "are up" in line)
+        running.send_signal(number)
+        running.wait(120)
+    assert running.returncode != 0

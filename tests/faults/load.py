@@ -16,6 +16,7 @@ from orders.errors import NotCancellable
 from orders.models import ApiClient
 from orders.services import cancel_order
 from tests.factories import ApiClientFactory, LineFactory, place
+from tests.flow_tools import wait_until
 
 PLENTY, SCARCE = "SKU-PLENTY", "SKU-SCARCE"
 PER_SECOND = 40
@@ -26,7 +27,8 @@ _SHORT = 0.1
 class Load:
     """A thread that places orders at a steady rate between `with` and its end; `accepted` are their ids.
 
-    One in ten is cancelled, one in ten wants what there is little of.
+    One in ten is cancelled, one in ten wants what there is little of. A scene during which none was accepted proves
+    nothing, and fails.
     """
 
     def __init__(self) -> None:
@@ -40,9 +42,15 @@ class Load:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         self._stop.set()
         self._thread.join()
+        assert error or self.accepted, "no order was accepted: there was no load"
+
+    def wait_for(self, orders: int) -> None:
+        """Wait until so many more orders are accepted."""
+        enough = len(self.accepted) + orders
+        wait_until(lambda: len(self.accepted) >= enough, what=f"{orders} orders more are accepted")
 
     def _run(self) -> None:
         while not self._stop.wait(1 / PER_SECOND):

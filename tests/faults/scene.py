@@ -15,7 +15,7 @@ from devservices import BROKERS, Program, Stack
 from faults.fault import hold
 from faults.proxy import Proxy
 from faults.servers import FAULTS, heal_all
-from faults.system import System
+from faults.system import NOTHING_HURT, System
 from messaging.models import OutboxReceipt, RelayShard
 from messaging.produce.shards import SHARDS
 from orders.models import Order
@@ -103,14 +103,19 @@ class Scene:
             FAULTS[fault].heal(self.system)
 
     def hold(self, fault: str, *, seconds: float = FAULT_SECONDS) -> list[str]:
-        """Inject it, hold it for some seconds and heal it. Answers with the lines that say what was done."""
+        """Inject it, hold it for some seconds and heal it. Returns the lines that say what was done.
+
+        Fails when nothing was hurt: that would prove nothing.
+        """
         told: list[str] = []
-        hold(FAULTS[fault], self.system, seconds=seconds, tell=told.append)
+        assert hold(FAULTS[fault], self.system, seconds=seconds, tell=told.append), told
         return told
 
     def inject(self, fault: str) -> str:
-        """Inject the fault of this name, once. Answers with the line that says what was done."""
-        return FAULTS[fault].inject(self.system)
+        """Inject the fault of this name, once. Returns the line that says what was done."""
+        told = FAULTS[fault].inject(self.system)
+        assert NOTHING_HURT not in told, told
+        return told
 
     def receipts(self) -> int:
         """How many messages the brokers have acknowledged."""

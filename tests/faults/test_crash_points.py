@@ -16,6 +16,7 @@ import psutil
 import pytest
 from django.utils import timezone
 
+from faults.arm import ACTIONS, actions_at
 from faults.checker import Place
 from faults.load import Client
 from faults.offsets import READERS
@@ -30,7 +31,6 @@ pytestmark = pytest.mark.faults
 # Longer than a relay's lease (5 s) and a consumer's session (6 s): another could have taken over.
 STOPPED_SECONDS = 7.5
 FLOWING = (Role.WEB, Role.RELAY, Role.INVENTORY, Role.ORDERS)
-ACTIONS = ("raise", "term", "kill", "stop", "disconnect")
 
 Round = dict[Role, str]  # each role's seam: `name:when`
 
@@ -40,7 +40,7 @@ def seams(role: Role, action: str) -> list[str]:
     return [
         f"{point.name}:{when}"
         for point in POINTS
-        if role in point.roles
+        if role in point.roles and action in actions_at(point.name)
         for when in point.whens
         if when != When.LOST or action == "raise"
     ]

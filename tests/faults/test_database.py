@@ -15,7 +15,7 @@ from orders.models import Order
 from tests.api_tools import ONE_LINE, Caller, Server
 from tests.faults.load import Load
 from tests.faults.proof import assert_no_attempt_spent, assert_nothing_lost
-from tests.faults.scene import OUTAGE_SECONDS, Scene
+from tests.faults.scene import FAULT_SECONDS, OUTAGE_SECONDS, Scene
 from tests.flow_tools import wait_until
 from tests.process_tools import Processes, environment
 
@@ -50,7 +50,7 @@ def scene(running: Scene) -> Scene:
 class TestConnections:
     def test_that_are_terminated_again_and_again_cost_nothing(self, scene: Scene) -> None:
         with Load() as load:
-            wait_until(lambda: len(load.accepted) > 20, what="orders are on their way")
+            load.wait_for(orders=20)
             # Every 2 seconds: three times at the least.
             scene.hold("postgres-terminate-backends", seconds=5)
 
@@ -60,22 +60,23 @@ class TestConnections:
 
 class TestPostgreSQL:
     @pytest.mark.parametrize(
-        ("fault", "seconds"), [("postgres-restart-immediate", 0), ("postgres-down", OUTAGE_SECONDS)]
+        ("fault", "seconds"),
+        [
+            ("postgres-restart-immediate", 0),
+            ("postgres-kill", 0),
+            ("postgres-pause", FAULT_SECONDS),
+            ("postgres-line-cut", FAULT_SECONDS),
+            ("postgres-commit-answer-cut", FAULT_SECONDS),
+            ("postgres-down", OUTAGE_SECONDS),
+        ],
     )
-    def test_that_dies_keeps_what_it_committed_and_everybody_waits_for_it(
+    def test_in_trouble_keeps_what_it_committed_and_everybody_waits_for_it(
         self, scene: Scene, fault: str, seconds: float
     ) -> None:
         with Load() as load:
-            wait_until(lambda: len(load.accepted) > 20, what="orders are on their way")
+            load.wait_for(orders=20)
             scene.hold(fault, seconds=seconds)
-            accepted = len(load.accepted)
-            wait_until(lambda: len(load.accepted) > accepted, what="orders are accepted again")
-
-        assert_nothing_lost(load.accepted)
-
-    def test_that_stands_still_is_waited_for(self, scene: Scene) -> None:
-        with Load() as load:
-            scene.hold("postgres-pause")
+            load.wait_for(orders=20)
 
         assert_nothing_lost(load.accepted)
 

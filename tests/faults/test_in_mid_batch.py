@@ -1,5 +1,6 @@
 """A relay that ends with one half of its batch handed over: the other half was never sent, and nothing is lost."""
 
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def assert_all_went_the_whole_way(flow: Flow) -> None:
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("action", ["kill", "term", "raise", "disconnect"])
+@pytest.mark.parametrize("action", ["kill", "term", "raise", "disconnect", "stop"])
 def test_a_relay_may_end_after_it_published_half_of_its_batch(
     waiting: Flow, processes: Processes, tmp_path: Path, when: str, action: str
 ) -> None:
@@ -55,6 +56,10 @@ def test_a_relay_may_end_after_it_published_half_of_its_batch(
 
     relay = relay_struck_by(fault, processes, tmp_path)
     wait_until((tmp_path / f"relay {fault}").exists, what="it struck")
+    if action == "stop":
+        # Its leases end, another publishes everything, and it wakes up with its half in hand.
+        waiting.relay_all()
+        relay.send_signal(signal.SIGCONT)
     relay.terminate()  # one that lives on would keep its leases
     relay.wait(60)
 

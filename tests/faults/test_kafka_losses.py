@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from devservices import BROKERS, Stack
 from faults import losses, offsets
+from faults.kafka_admin import in_sync
 from faults.system import System
 from inventory.models import StockItem
 from messaging.models import DeadLetter, OutboxMessage, OutboxReceipt, ProcessedMessage, RepairedMessage
@@ -21,6 +22,7 @@ from orders.models import Order
 from orders.services import cancel_order
 from tests.factories import LineFactory, StockItemFactory, place
 from tests.faults.drained import check_now, lost_until_now
+from tests.faults.proof import patiently
 from tests.flow_tools import Flow, skip_what_the_log_holds, wait_until
 from tests.process_tools import environment
 
@@ -68,10 +70,21 @@ def heal(flow: Flow) -> None:
     raise AssertionError(f"not healed: {audit().as_json()}")
 
 
-def assert_all_is_there_once() -> None:
-    verdict = check_now(lost_until=lost_until_now())
+def assert_all_is_there_once(*, in_the_log_too: bool = False) -> None:
+    """Every effect, once; and every record at its place, where Kafka was to lose none (or was made to: after use)."""
+    verdict = check_now(groups_at_the_end=True, lost_until=None if in_the_log_too else lost_until_now())
     assert not verdict.violations, verdict.histories
     assert StockItem.objects.get().on_hand == 1000 - ORDERS
+
+
+def all_in_sync(system: System) -> bool:
+    partitions = system.admin().list_topics(TOPIC, timeout=5).topics[TOPIC].partitions.values()
+    return all(len(partition.isrs) == len(BROKERS) for partition in partitions)
+
+
+def leads_nothing(system: System, role: str) -> bool:
+    leaders = system.leaders(TOPIC)
+    return len(leaders) == 3 and role not in leaders.values()
 
 
 class TestRecordsThatAreGone:
@@ -113,27 +126,48 @@ class TestRecordsThatAreGone:
         assert len(found) == ORDERS
         assert_all_is_there_once()
 
-    @pytest.mark.parametrize("count", [1, 2])
-    def test_of_some_brokers_are_on_the_others_or_put_back(self, flow: Flow, system: System, count: int) -> None:
+    @pytest.mark.parametrize(
+        "lose",
+        [
+            partial(losses.cut_tails, roles=BROKERS[:1], bytes_each=1_000_000),
+            partial(losses.lose_folders, role=BROKERS[0], topic=TOPIC),
+        ],
+        ids=["tail-cut", "disk-empty"],
+    )
+    def test_on_one_broker_are_on_the_others_from_which_it_copies_them(
+        self, flow: Flow, system: System, lose: Callable[[System], str]
+    ) -> None:
+        hurt, *others = BROKERS
         place_orders(flow)
 
-        losses.cut_tails(system, BROKERS[:count], bytes_each=1_000_000)
-        for role in BROKERS:
+        lose(system)
+        system.stack.wait_ready(hurt)
+        wait_until(patiently(lambda: all_in_sync(system)), what="it has copied everything")
+        # From now on it leads, and what it lacked would be lost.
+        for role in others:
+            system.kill(role)
+            wait_until(lambda r=role: leads_nothing(system, r), what="others lead")
             system.stack.wait_ready(role)
-        heal(flow)
-
-        if count == 1:
-            assert not RepairedMessage.objects.exists()
-        assert_all_is_there_once()
-
-    def test_with_the_disk_of_one_broker_are_on_the_others(self, flow: Flow, system: System) -> None:
-        place_orders(flow)
-
-        losses.lose_folders(system, BROKERS[0], TOPIC)
-        system.stack.wait_ready(BROKERS[0])
+            wait_until(patiently(lambda: all_in_sync(system)), what="it is in sync again")
         heal(flow)
 
         assert not RepairedMessage.objects.exists()
+        assert_all_is_there_once(in_the_log_too=True)
+
+    def test_of_two_brokers_are_put_back_where_the_third_was_away(self, flow: Flow, system: System) -> None:
+        away, *others = BROKERS
+        system.stop(away)
+        wait_until(patiently(lambda: in_sync(system.admin(), TOPIC) == {2, 3}), what="it is out of sync")
+        place_orders(flow)
+
+        losses.cut_tails(system, others, bytes_each=1_000_000)
+        system.start(away)
+        for role in BROKERS:
+            system.stack.wait_ready(role)
+        found = audit().losses
+        heal(flow)
+
+        assert found
         assert_all_is_there_once()
 
     def test_in_a_batch_of_which_a_bit_turned_over_are_not_applied_and_come_from_another_copy(
@@ -155,7 +189,7 @@ class TestRecordsThatAreGone:
         heal(flow)
 
         assert not DeadLetter.objects.exists()
-        assert_all_is_there_once()
+        assert_all_is_there_once(in_the_log_too=True)
 
     def test_by_an_unclean_election_are_put_back(self, flow: Flow, system: System) -> None:
         losses.elect_uncleanly(system, TOPIC, between=lambda: place_orders(flow))
@@ -185,7 +219,7 @@ class TestAGroupThatWasMoved:
         heal(flow)
 
         assert len(found) == ORDERS
-        assert_all_is_there_once()
+        assert_all_is_there_once(in_the_log_too=True)
 
     def test_to_the_start_reads_everything_again_without_effect(self, flow: Flow, system: System) -> None:
         place_orders(flow)
@@ -196,7 +230,7 @@ class TestAGroupThatWasMoved:
         heal(flow)
 
         assert ProcessedMessage.objects.filter(consumer="inventory", redeliveries__gt=0).count() == ORDERS
-        assert_all_is_there_once()
+        assert_all_is_there_once(in_the_log_too=True)
 
     def test_and_deleted_reads_from_the_start(self, flow: Flow, system: System) -> None:
         place_orders(flow)
@@ -205,7 +239,7 @@ class TestAGroupThatWasMoved:
         heal(flow)
 
         assert not RepairedMessage.objects.exists()
-        assert_all_is_there_once()
+        assert_all_is_there_once(in_the_log_too=True)
 
 
 class TestATopicWithMorePartitions:

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from config.celery import app
-from devservices import Stack
+from devservices import BROKERS, Stack
 from faults import losses, offsets
 from faults.system import System
 from messaging.models import OutboxReceipt, ProcessedMessage, RepairedMessage
@@ -45,9 +45,19 @@ class TestALoss:
         [
             partial(losses.make_again, topic=TOPIC),
             partial(losses.delete_records, topic=TOPIC),
+            partial(losses.expire, topic=TOPIC),
+            partial(losses.cut_tails, roles=BROKERS, bytes_each=1_000_000),
+            lambda system: losses.elect_uncleanly(system, TOPIC, between=lambda: wait_for_unread(more=20)),
             partial(offsets.reset_offsets, group="inventory", to_end=True),
         ],
-        ids=["topic-made-again", "records-deleted", "offsets-to-end"],
+        ids=[
+            "topic-made-again",
+            "records-deleted",
+            "retention-passed",
+            "tail-cut-on-all-three",
+            "unclean-election",
+            "offsets-to-end",
+        ],
     )
     def test_that_no_consumer_had_read_is_noticed_by_beat_and_put_back(
         self, scene: Scene, lose: Callable[[System], str], record_property: Callable[[str, object], None]
@@ -55,7 +65,7 @@ class TestALoss:
         with Load() as load:
             scene.system.stop(CONSUMER, orderly=True)
             try:
-                wait_until(lambda: unread() > 20, what="messages are acknowledged that nobody has read")
+                wait_for_unread(more=20)
                 began = timezone.now()
                 lose(scene.system)
             finally:
@@ -72,12 +82,31 @@ class TestALoss:
         assert_all_is_there_once(load)
 
     def test_under_consumers_that_are_reading_is_put_back(self, scene: Scene) -> None:
+        began = timezone.now()
         with Load() as load:
             for _ in range(2):
+                load.wait_for(orders=100)
                 losses.make_again(scene.system, TOPIC)
-                time.sleep(3)
 
         assert_all_is_there_once(load)
+        assert RepairedMessage.objects.filter(repaired_at__gt=began).exists()
+
+
+class TestEveryLoss:
+    @pytest.mark.parametrize("fault", [fault.name for room in (losses, offsets) for fault in room.FAULTS])
+    def test_under_the_whole_system_costs_no_effect(self, scene: Scene, fault: str) -> None:
+        with Load() as load:
+            load.wait_for(orders=20)
+            scene.hold(fault)
+            load.wait_for(orders=20)
+
+        assert_all_is_there_once(load)
+
+
+def wait_for_unread(*, more: int) -> None:
+    """Wait until so many more messages are acknowledged that nobody has read."""
+    before = unread()
+    wait_until(lambda: unread() >= before + more, what="messages are acknowledged that nobody has read")
 
 
 def unread() -> int:

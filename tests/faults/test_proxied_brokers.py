@@ -13,6 +13,7 @@ from django.test import override_settings
 
 from devservices import BROKERS, Stack
 from devservices.__main__ import VAR
+from faults import network
 from faults.network import broker_proxies
 from faults.proxy import OFFSET_COMMIT_REQUEST, PRODUCE_REQUEST, Proxy
 from faults.system import System
@@ -36,7 +37,6 @@ pytestmark = pytest.mark.faults
 OwnRelay = Callable[[], AbstractContextManager[Relay]]
 
 TOPIC = "orders.events"
-SECONDS_EACH = FAULT_SECONDS / 2
 # After so long a client gives up a broker that says nothing, and asks again on another connection.
 GIVEN_UP_SECONDS = SILENCE_TIMEOUT_MS / 1000 + 2
 
@@ -87,14 +87,26 @@ def scene(running: Scene, proxies: dict[str, Proxy]) -> Iterator[Scene]:
 
 
 class TestALineToABroker:
+    @pytest.mark.parametrize("fault", [fault.name for fault in network.FAULTS if fault.proxies == BROKERS])
+    def test_spoilt_under_load_loses_nothing(self, scene: Scene, fault: str) -> None:
+        with Load() as load:
+            load.wait_for(orders=20)
+            # For longer than a client waits for a broker that says nothing.
+            scene.hold(fault, seconds=GIVEN_UP_SECONDS)
+            assert_no_attempt_spent()
+
+        assert_nothing_lost(load.accepted)
+
     @pytest.mark.parametrize("spoilt", SPOIL)
     def test_spoilt_at_each_broker_in_turn_loses_nothing(
         self, scene: Scene, proxies: dict[str, Proxy], spoilt: str
     ) -> None:
         with Load() as load:
             for proxy in proxies.values():
+                before = proxy.spoilt
                 SPOIL[spoilt](proxy)
-                time.sleep(SECONDS_EACH)
+                wait_until(lambda p=proxy, n=before: p.spoilt > n, what="it hurt somebody")
+                time.sleep(FAULT_SECONDS)
                 proxy.restore()
 
         assert_nothing_lost(load.accepted)
@@ -210,8 +222,10 @@ class TestAnAcknowledgementThatNamesNoPlace:
         system = scene.system
         customer = ApiClientFactory()
         with own_relay() as relay:
-            place(LineFactory(sku=PLENTY), client=customer)
-            wait_until(lambda: work(relay) and not waiting(customer), what="the relay has a producer")
+            # Enough for every partition: who has not talked to a broker yet would not get so far.
+            for _ in range(self.ORDERS):
+                place(LineFactory(sku=PLENTY), client=customer)
+            wait_until(lambda: work(relay) and not waiting(customer), what="the relay talks to every broker")
             before = records(system)
 
             for proxy in proxies.values():

@@ -13,6 +13,8 @@ pytestmark = pytest.mark.faults
 
 # Many ticks of the relay, and one of the audit.
 BEAT_SECONDS = 20.0
+# Every client of Redis is thrown out once a second.
+CLIENTS_SECONDS = 15.0
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +37,17 @@ class TestRedis:
         [
             ("redis-flush", 0),
             ("redis-kill", 0),
-            ("redis-kill-clients", 0),
+            ("redis-kill-clients", CLIENTS_SECONDS),
             ("redis-pause", FAULT_SECONDS),
             ("redis-down", OUTAGE_SECONDS),
         ],
     )
     def test_in_trouble_delays_and_loses_nothing(self, scene: Scene, fault: str, seconds: float) -> None:
         with Load() as load:
+            load.wait_for(orders=20)
             scene.hold(fault, seconds=seconds)
             assert_no_attempt_spent()
+            load.wait_for(orders=20)
 
         assert_nothing_lost(load.accepted)
 

@@ -1,12 +1,14 @@
 """Faults in which nobody dies: a lock that two want, a client whose queue is full, an answer that is half a refusal."""
 
+import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import OperationalError, connection, transaction
@@ -30,7 +32,17 @@ from tests.flow_tools import Flow, lag, wait_until
 
 pytestmark = pytest.mark.faults
 
-_TOUCH = "UPDATE inventory_stockitem SET version = version + 1 WHERE sku = %s"
+CONSUMERS = ("inventory", "orders")
+# What each consumer changes: the SKU's row, the order's row.
+_TOUCH = {
+    "inventory": "UPDATE inventory_stockitem SET version = version WHERE sku = %s",
+    "orders": "UPDATE orders_order SET status = status WHERE id = %s",
+}
+# Where each has its effect, within its transaction.
+_HAS_ITS_EFFECT: dict[str, tuple[ModuleType, str]] = {
+    "inventory": (inventory.reservations, "reserve"),
+    "orders": (orders.replies, "_move"),
+}
 _WAITING = """
     SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
@@ -43,34 +55,36 @@ def waiting() -> int:
         return int(cursor.fetchone()[0])
 
 
-def arrive(flow: Flow, name: str) -> None:
-    """Let one order come as far as the consumer of this name, which has not read it yet."""
+def arrive(flow: Flow, name: str, *, orders: int = 1) -> list[UUID]:
+    """Let these orders come as far as the consumer of this name, which has not read them yet. Gives their ids."""
     StockItemFactory(sku="SKU-A", initial=10)
-    place(LineFactory(sku="SKU-A"))
+    placed = [UUID(json.loads(place(LineFactory(sku="SKU-A")).answer)["id"]) for _ in range(orders)]
     flow.relay_all()
     if name == "orders":
         flow.consume_all("inventory")
         flow.relay_all()
+    return placed
 
 
 @contextmanager
-def somebody_who_locks(first: str, then: str | None = None) -> Iterator[None]:
-    """Another transaction changes one SKU; as soon as somebody waits for that, it wants the other, and commits.
+def somebody_who_locks(name: str, first: object, then: object = None) -> Iterator[None]:
+    """Another transaction changes one row; as soon as somebody waits for it, it wants the other one, and commits.
 
     It is patient for longer than the test: whoever else is in a circle is the one that PostgreSQL ends.
     """
-    locked = threading.Event()
+    locked, committed = threading.Event(), threading.Event()
 
     def lock() -> None:
         # In a thread of its own `connection` is one of its own.
         try:
             with transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute("SET LOCAL deadlock_timeout = '5min'")
-                cursor.execute(_TOUCH, [first])
+                cursor.execute(_TOUCH[name], [first])
                 locked.set()
                 wait_until(waiting, what="the consumer waits")
                 if then:
-                    cursor.execute(_TOUCH, [then])
+                    cursor.execute(_TOUCH[name], [then])
+            committed.set()
         finally:
             connection.close()
 
@@ -80,40 +94,65 @@ def somebody_who_locks(first: str, then: str | None = None) -> Iterator[None]:
     yield
     thread.join()
     # It got the last lock, so the consumer was the one that PostgreSQL ended.
-    assert StockItem.objects.get(sku=then or first).version > 1
+    assert committed.is_set()
+
+
+def errors_after_which_it_ran_again(logged: Sequence[MutableMapping[str, Any]]) -> list[str]:
+    return [line["error"] for line in logged if "running again" in line["event"]]
 
 
 class TestADeadlock:
-    def test_makes_the_consumer_run_its_transaction_again(self, flow: Flow) -> None:
+    def test_makes_inventory_run_its_transaction_again(self, flow: Flow) -> None:
         for sku in ("SKU-A", "SKU-B"):
             StockItemFactory(sku=sku, initial=10)
         place(LineFactory(sku="SKU-A"), LineFactory(sku="SKU-B"))
         flow.relay_all()
 
-        with somebody_who_locks("SKU-B", then="SKU-A"):
+        with somebody_who_locks("inventory", "SKU-B", then="SKU-A"), capture_logs() as logged:
             flow.consume_all("inventory")
         flow.settle_everything()
 
+        assert ["deadlock" in error for error in errors_after_which_it_ran_again(logged)] == [True]
         assert set(StockItem.objects.values_list("on_hand", flat=True)) == {9}
+        assert not DeadLetter.objects.exists()
+        assert not check_now(groups_at_the_end=True).violations
+
+    def test_makes_orders_run_its_transaction_again(self, flow: Flow) -> None:
+        first, second = arrive(flow, "orders", orders=2)
+        replies: list[Record] = []
+        # In one batch: it changes both orders, the one that was placed first before the other.
+        wait_until(lambda: replies.extend(flow.reader("orders").next_batch(1)) or len(replies) == 2, what="both came")
+
+        with somebody_who_locks("orders", second, then=first), capture_logs() as logged:
+            consumer.apply_or_bury(subscription("orders"), replies)
+        flow.close()
+        flow.settle_everything()
+
+        assert ["deadlock" in error for error in errors_after_which_it_ran_again(logged)] == [True]
+        assert set(Order.objects.values_list("status", flat=True)) == {Order.Status.CONFIRMED}
         assert not DeadLetter.objects.exists()
         assert not check_now(groups_at_the_end=True).violations
 
 
 class TestASerializationFailure:
-    def test_makes_the_consumer_run_its_transaction_again(self, flow: Flow) -> None:
-        arrive(flow, "inventory")
+    @pytest.mark.parametrize("name", CONSUMERS)
+    def test_makes_the_consumer_run_its_transaction_again(self, flow: Flow, name: str) -> None:
+        (order_id,) = arrive(flow, name)
         with connection.cursor() as cursor:
             # Whoever waits for a row that changes meanwhile is refused (40001).
             cursor.execute("SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
         try:
-            with somebody_who_locks("SKU-A"), capture_logs() as logged:
-                flow.consume_all("inventory")
+            with (
+                somebody_who_locks(name, {"inventory": "SKU-A", "orders": order_id}[name]),
+                capture_logs() as logged,
+            ):
+                flow.consume_all(name)
         finally:
             connection.close()
         flow.settle_everything()
 
-        assert ["could not serialize" in line["error"] for line in logged if "running again" in line["event"]] == [True]
+        assert ["could not serialize" in error for error in errors_after_which_it_ran_again(logged)] == [True]
         assert StockItem.objects.get().on_hand == 9
         assert not DeadLetter.objects.exists()
         assert not check_now(groups_at_the_end=True).violations
@@ -123,30 +162,32 @@ class TestTwoMembersWithOneMessage:
     """A zombie and its successor have the same record in hand: the inbox's unique key makes the second one wait."""
 
     @pytest.mark.parametrize("first_ends", ["commit", "rollback"])
+    @pytest.mark.parametrize("name", CONSUMERS)
     def test_the_second_waits_for_the_end_of_the_first_and_there_is_one_effect(
-        self, flow: Flow, first_ends: str, monkeypatch: pytest.MonkeyPatch
+        self, flow: Flow, name: str, first_ends: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        arrive(flow, "inventory")
+        module, function = _HAS_ITS_EFFECT[name]
+        arrive(flow, name)
         read: list[Record] = []
-        wait_until(lambda: read.extend(flow.reader("inventory").next_batch(1)) or read, what="the record is read")
-        first_may_end, has_reserved = threading.Event(), threading.Event()
-        reserve = inventory.reservations.reserve
+        wait_until(lambda: read.extend(flow.reader(name).next_batch(1)) or read, what="the record is read")
+        first_may_end, has_done_it = threading.Event(), threading.Event()
+        original = getattr(module, function)
 
-        def first_one_slowly(*arguments: Any) -> Any:
-            answer = reserve(*arguments)
+        def first_one_slowly(*arguments: Any, **more: Any) -> Any:
+            answer = original(*arguments, **more)
             if threading.current_thread().name == "first":
-                has_reserved.set()
+                has_done_it.set()
                 assert first_may_end.wait(30)
                 if first_ends == "rollback":
                     raise OperationalError("the database ended it")
             return answer
 
-        monkeypatch.setattr(inventory.reservations, "reserve", first_one_slowly)
+        monkeypatch.setattr(module, function, first_one_slowly)
         ended: list[str] = []
 
         def apply() -> None:
             try:
-                consumer.apply_or_bury(subscription("inventory"), read)
+                consumer.apply_or_bury(subscription(name), read)
                 ended.append(f"{threading.current_thread().name}: commit")
             except OperationalError:
                 ended.append(f"{threading.current_thread().name}: rollback")
@@ -155,7 +196,7 @@ class TestTwoMembersWithOneMessage:
 
         members = [threading.Thread(target=apply, name=name) for name in ("first", "second")]
         members[0].start()
-        assert has_reserved.wait(30)
+        assert has_done_it.wait(30)
         members[1].start()
         wait_until(lambda: waiting() == 1, what="the second waits for the inbox's row")
         assert ended == []
@@ -164,7 +205,7 @@ class TestTwoMembersWithOneMessage:
             member.join()
 
         assert sorted(ended) == [f"first: {first_ends}", "second: commit"]
-        taken = ProcessedMessage.objects.get(consumer="inventory")
+        taken = ProcessedMessage.objects.get(consumer=name)
         assert taken.redeliveries == (1 if first_ends == "commit" else 0)
         assert StockItem.objects.get().on_hand == 9
         flow.close()
@@ -230,7 +271,7 @@ class TestABatchThatTakesTooLong:
 
 
 class TestAnOffsetCommit:
-    @pytest.mark.parametrize("name", ["inventory", "orders"])
+    @pytest.mark.parametrize("name", CONSUMERS)
     def test_that_is_refused_for_one_partition_is_good_for_the_others(self, flow: Flow, name: str) -> None:
         arrive(flow, name)
         declared, mine = subscription(name), flow.reader(name)

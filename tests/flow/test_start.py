@@ -68,6 +68,8 @@ class TestASetting:
             ("KAFKA_BOOTSTRAP_SERVERS", "kafka1"),
             ("KAFKA_BOOTSTRAP_SERVERS", "kafka1:9092,kafka2"),
             ("DATABASE_URL", "postgres://a:b@127.0.0.1:54x2/shop"),
+            ("DATABASE_URL", "postgres://a:b@127.0.0.1:5432/"),
+            ("ALLOWED_HOSTS", ","),
             ("CELERY_BROKER_URL", "amqp://somewhere"),
             # These have a default, and are not taken for it, or for "no", when they are misspelt.
             ("HTTPS_ONLY", "ture"),
@@ -75,6 +77,8 @@ class TestASetting:
             ("LOG_LEVEL", "LOUD"),
             ("RELAY_SHIFT_SECONDS", "0"),
             ("OUTBOX_RETENTION_DAYS", "-5"),
+            ("CSRF_TRUSTED_ORIGINS", "shop.example.com"),
+            ("SECRET_KEY_FALLBACKS", "short"),
         ],
     )
     def test_that_is_wrong_is_named_with_the_reason(self, name: str, value: str) -> None:
@@ -97,12 +101,30 @@ class TestASetting:
         assert "the setting SECRET_KEY cannot be read from its file" in ended.stderr
         assert "Traceback" not in ended.stderr
 
-    def test_of_gunicorn_s_own_that_is_wrong_is_named(self) -> None:
-        ended = start("gunicorn", WEB_WORKERS="0")
+    @pytest.mark.parametrize(
+        ("name", "value"), [("WEB_WORKERS", "0"), ("WEB_BIND", "8000"), ("FORWARDED_ALLOW_IPS", "proxy")]
+    )
+    def test_of_gunicorn_s_own_that_is_wrong_is_named(self, name: str, value: str) -> None:
+        ended = start("gunicorn", **{name: value})
 
         assert ended.returncode > 0
-        assert "gunicorn: the setting WEB_WORKERS is wrong" in ended.stderr
+        assert f"gunicorn: the setting {name} is wrong" in ended.stderr
         assert "Traceback" not in ended.stderr
+
+    def test_of_libpq_comes_in_the_database_s_url(self) -> None:
+        url = environment()["DATABASE_URL"] + "?sslmode=require&options=-c%20search_path%3Dpublic"
+
+        ended = subprocess.run(
+            [sys.executable, "manage.py", "seed_stock"],
+            cwd=ROOT,
+            env=environment() | {"DATABASE_URL": url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        assert ended.returncode != 0
+        assert "server does not support SSL, but SSL was required" in ended.stderr
 
     def test_database_that_does_not_answer_is_said_in_one_sentence(self) -> None:
         env = environment() | {"DATABASE_URL": "postgres://x:y@127.0.0.1:1/x"}

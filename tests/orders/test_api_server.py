@@ -164,6 +164,14 @@ class TestAHeaderOnTheWire:
         assert "evil" not in json.dumps(received)
 
 
+class TestHttps:
+    @pytest.mark.parametrize(("believed", "status"), [("127.0.0.0/8", 200), ("192.0.2.1", 301)])
+    def test_is_what_a_believed_proxy_says_it_is(self, servers: Processes, believed: str, status: int) -> None:
+        server = Server(servers, HTTPS_ONLY="true", FORWARDED_ALLOW_IPS=believed)
+
+        assert server.ask("GET", "/api/docs", "X-Forwarded-Proto: https")[0] == status
+
+
 class TestTheLog:
     def test_is_one_json_object_a_line_gunicorn_s_own_lines_too(self, servers: Processes) -> None:
         server = Server(servers, LOG_LEVEL="INFO")

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import connection
 
-from messaging.models import AuditMark
+from messaging.models import AuditMark, OutboxMessage
 from messaging.produce import queue
 from messaging.prove import repair, retention
 from tests.planted.bug import Bug, Patch, declare
@@ -48,6 +48,22 @@ def repair_that_makes_a_new_message_id(patch: Patch) -> None:
         return requeue(lost)
 
     patch.setattr(queue, "requeue", reborn)
+
+
+@bug(
+    saved_by="an acknowledged message stays in the outbox until every subscriber has taken it",
+    scenario=an_unclean_leader_election,
+    caught_by="I1 I11",
+)
+def row_deleted_when_it_is_acknowledged(patch: Patch) -> None:
+    """The outbox row is deleted with the acknowledgement, as most outboxes do."""
+    settle = queue.settle
+
+    def and_delete(acknowledged: Sequence[queue.Acknowledged]) -> None:
+        settle(acknowledged)
+        OutboxMessage.objects.filter(pk__in=[report.outbox_id for report in acknowledged]).delete()
+
+    patch.setattr(queue, "settle", and_delete)
 
 
 @bug(

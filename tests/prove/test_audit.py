@@ -11,6 +11,7 @@ from django.test import override_settings
 
 from inventory.models import StockItem, StockMovement
 from messaging.models import DeadLetter, KeyPosition, OutboxMessage, OutboxPending, OutboxReceipt, ProcessedMessage
+from messaging.prove import kafka_log
 from messaging.prove.audit import audit
 from orders.models import Order
 from tests.consume.messages import TOPIC, placed
@@ -197,6 +198,9 @@ class TestTheCommand:
         assert f"lost: {skipped.message_id}" in said
 
     @override_settings(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
-    def test_proves_nothing_while_kafka_does_not_answer(self, committed_db: None) -> None:
+    def test_proves_nothing_while_kafka_does_not_answer(
+        self, committed_db: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(kafka_log, "ANSWER_SECONDS", 1.0)
         with pytest.raises(CommandError, match="nothing is proven"):
             call_command("audit")
