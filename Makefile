@@ -36,7 +36,7 @@ constraints:  ## write constraints.txt anew: the newest that the pins of pyproje
 	@mv var/constraints/new constraints.txt
 	@rm -rf build *.egg-info var/constraints
 
-demo: .venv/.ready  ## the main job and its proof: ORDERS=500 CLIENTS=8
+demo: .venv/.ready  ## the whole flow and its proof: ORDERS=500 CLIENTS=8
 	@$(BIN)/python -m demo run --orders $(ORDERS) --clients $(CLIENTS) --format $(FORMAT)
 
 up: .venv/.ready  ## the same system, left running

@@ -1,4 +1,4 @@
-"""The consumer from Kafka to the committed offset, against one ORM transaction an event."""
+"""The consumer from Kafka to the committed offset, against one ORM transaction per message."""
 
 import time
 import uuid
@@ -36,7 +36,7 @@ def run(stack: Stack) -> list[Row]:
         Row(
             "consumer, from Kafka to the committed offset",
             per_second(ours),
-            f"one ORM transaction an event: {per_second(naive)}",
+            f"one ORM transaction per message: {per_second(naive)}",
             f"{ours / naive:.1f}",
             "≥ 15",
         )
@@ -56,8 +56,8 @@ def _measure(events: int, handle: Callable[[Sequence[Record]], object]) -> float
             handle(records)
             reader.handled(records)
             seen += len(records)
+    reader.close()  # commits the last offsets
     elapsed = time.perf_counter() - started
-    reader.close()
     assert StockMovement.objects.count() == events
     _empty()
     return events / elapsed

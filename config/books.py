@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import connection
 
 from messaging.prove.report import DomainBooks
+from messaging.prove.retention import surely_kept_days
 
 
 def account(keys: Sequence[str] | None) -> DomainBooks:
@@ -20,7 +20,7 @@ def account(keys: Sequence[str] | None) -> DomainBooks:
     since the last time has not changed. The ledger is summed up only where all orders are asked for.
     """
     orders = None if keys is None else [key for key in keys if _is_uuid(key)]
-    values = {"orders": orders, "kept_days": settings.OUTBOX_RETENTION_DAYS - 1}
+    values = {"orders": orders, "kept_days": surely_kept_days()}
     return DomainBooks(
         counts={name: int(value) for name, value in _rows(_COUNTS, values)[0].items()},
         lost=[f"order {id_}: {what}" for id_, what in _pairs(_LOST, values)],
@@ -82,7 +82,7 @@ _EXPECTED = f"""
     )
 """
 
-# `prune` removes messages only when they are older than that.
+# Messages younger than `kept_days` cannot have been pruned.
 _LOST = f"""
     {_EXPECTED}
     SELECT order_id AS id, kind || ' of ' || sku || ' is not in the ledger' AS what

@@ -18,7 +18,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 # sets the time and the worker's judges it, so it must be longer than the two can differ: with 5 s and a beat an hour
 # behind, every tick has expired before it comes, and no relay ever runs. Ticks are taken at once all the same, where a
 # second thread is free while the first one works the shift: they find the shards taken and end.
-TICK_SECONDS = 2 * 60 * 60.0
+TICK_EXPIRES_SECONDS = 2 * 60 * 60.0
 
 
 def every(seconds: float, task: str, **kwargs: object) -> dict[str, object]:
@@ -27,7 +27,7 @@ def every(seconds: float, task: str, **kwargs: object) -> dict[str, object]:
         "task": task,
         "schedule": seconds,
         "kwargs": kwargs,
-        "options": {"expires": TICK_SECONDS},
+        "options": {"expires": TICK_EXPIRES_SECONDS},
         "last_run_at": LONG_AGO,
     }
 

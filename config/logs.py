@@ -8,7 +8,7 @@ from config.env import one_of, optional, true_or_false
 
 
 def log_as_told() -> str:
-    """Set logging up from LOG_LEVEL and LOG_JSON; answers with the level."""
+    """Set logging up from LOG_LEVEL and LOG_JSON; returns the level."""
     level = optional("LOG_LEVEL", default="INFO", example="INFO", parse=one_of("DEBUG", "INFO", "WARNING", "ERROR"))
     logging_settings(level=level, json=optional("LOG_JSON", default=True, example="true", parse=true_or_false))
     return level

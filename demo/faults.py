@@ -23,7 +23,7 @@ def leader_role(admin: AdminClient, stack: "Stack") -> str:
 
 
 def kill_three(admin: AdminClient, stack: "Stack", say: Callable[[str], None]) -> str:
-    """SIGKILL the leader's broker, the inventory consumer and the Celery worker. Answers with the broker's role."""
+    """SIGKILL the leader's broker, the inventory consumer and the Celery worker. Returns the broker's role."""
     leader = leader_role(admin, stack)
     for role in (leader, "consume-inventory", "worker"):
         pid = next(process.pid for process in stack.processes() if process.role == role)

@@ -2,7 +2,7 @@
 
 The product knows nothing of this package. `FAULT` arms it in a process whose settings are `faults.settings`.
 
-- `points` names every seam of the product where a process may die, and what saves the message there.
+- `points` names every seam of the product where a process may die; `windows` says what saves the message there.
 - `arm` wraps those seams in a running process, as `FAULT` or a file says.
 - `brokers`, `database`, `redis_and_beat`, `programs` and `network` (through `proxy`) kill, pause and cut off;
   `servers` lists them.

@@ -30,7 +30,7 @@ class Injected(OperationalError):
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Strike:
     """Strike at the `nth` call of a point."""
 
     point: str
@@ -39,10 +39,11 @@ class Fault:
     nth: int
 
     @classmethod
-    def parse(cls, text: str) -> "Fault":
+    def parse(cls, text: str) -> "Strike":
         """Read `name:when:action[:nth]`. Raises ImproperlyConfigured with what is wrong."""
-        name, when, action, nth = ([*text.strip().split(":"), "1"])[:4] if text.count(":") in (2, 3) else ("",) * 4
+        words = text.strip().split(":")
         try:
+            name, when, action, nth = words if len(words) == 4 else [*words, "1"]
             if When(when) in point(name).whens and action in ACTIONS and int(nth) >= 1:
                 return cls(name, When(when), action, int(nth))
         except (KeyError, ValueError):
@@ -122,8 +123,8 @@ class _Armed:
         self._hits = Path(os.environ["FAULT_HITS"])
         self._role = os.environ.get("ROLE", "operator")
         self._read_at = 0.0
-        self._faults: list[Fault] = []
-        self._calls: Counter[Fault] = Counter()
+        self._faults: list[Strike] = []
+        self._calls: Counter[Strike] = Counter()
 
     def read(self) -> None:
         """Look whether the file changed; a file that is not there arms nothing."""
@@ -137,7 +138,7 @@ class _Armed:
                 return
             self._read_at = changed_at
             text = self._file.read_text() if changed_at else ""
-        self._faults = [Fault.parse(one) for one in text.replace("\n", ",").split(",") if one.strip()]
+        self._faults = [Strike.parse(one) for one in text.replace("\n", ",").split(",") if one.strip()]
 
     def strike(self, names: list[str], when: When) -> str | None:
         """The action to take at this call, if any: it is written down first, so that it is taken once."""
@@ -149,7 +150,7 @@ class _Armed:
                     return fault.action
         return None
 
-    def _first(self, fault: Fault) -> bool:
+    def _first(self, fault: Strike) -> bool:
         try:
             (self._hits / f"{self._role} {fault}").open("x").close()
         except FileExistsError:

@@ -124,7 +124,7 @@ def _violations(db: Database, name: str, sql: str) -> Iterator[Violation]:
         yield Violation(name, str(row["id"]), row["what"])
 
 
-# Each answers with the ids for which the invariant does not hold.
+# Each returns the ids for which the invariant does not hold.
 _SQL = [
     ("I1", """
         SELECT o.id, 'confirmed, and ' || l.sku || ' was not deducted' AS what

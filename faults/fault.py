@@ -17,7 +17,7 @@ def by_itself(_: System) -> None:
 
 @dataclass(frozen=True)
 class Fault:
-    """One way to hurt a system. `inject` answers with a line for people; `heal` may be called at any time.
+    """One way to hurt a system. `inject` returns a line for people; `heal` may be called at any time.
 
     `hold` runs it for its `seconds`; with `every` it is injected again and again in that time. Where it only waits for
     something to hurt, `strikes` counts how often that has come.
@@ -44,7 +44,7 @@ def pausing(name: str, does: str, heals: str, choose: Choose, *, seconds: float 
         return "; ".join(system.pause(role) for role in roles) + why
 
     def heal(system: System) -> None:
-        for role in system.hurt_by(name):
+        for role in system.take_hurt_by(name):
             system.resume(role)
 
     return Fault(name, does, heals, inject, heal, seconds)
@@ -59,7 +59,7 @@ def stopping(name: str, does: str, heals: str, choose: Choose, *, seconds: float
         return "; ".join(system.stop(role, orderly=orderly) for role in roles) + why
 
     def heal(system: System) -> None:
-        for role in system.hurt_by(name):
+        for role in system.take_hurt_by(name):
             system.start(role)
 
     return Fault(name, does, heals, inject, heal, seconds)

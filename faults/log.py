@@ -13,7 +13,7 @@ _READ_BY = {"inventory": "orders.events", "orders": "inventory.events"}  # group
 
 def not_there(receipts: Collection[Receipt], servers: str) -> list[Receipt]:
     """The receipts whose message the log does not hold at their place."""
-    # A topic that was made again counts its offsets anew: two receipts may name one place.
+    # A topic that was recreated counts its offsets anew: two receipts may name one place.
     wrong: dict[Place, list[Receipt]] = {}
     for row in receipts:
         wrong.setdefault((row["topic"], row["partition"], row["offset"]), []).append(row)

@@ -46,7 +46,7 @@ def lose_folders(system: System, role: str, topic: str) -> str:
 
 
 def rot_first_batch(system: System, topic: str, partition: int) -> str:
-    """One bit of the partition's first batch turns over on its leader's disk. Answers with the leader."""
+    """One bit of the partition's first batch turns over on its leader's disk. Returns the leader."""
     role = system.leaders(topic)[partition]
     (segment,) = (system.stack.folder / role / "data" / f"{topic}-{partition}").glob("*.log")
     with segment.open("r+b") as file:
@@ -76,8 +76,8 @@ def make_again(system: System, topic: str) -> str:
         return True
 
     if not wait_until(made, seconds=SECONDS):
-        raise TimeoutError(f"{topic} could not be made again")
-    return f"{topic} deleted and made again"
+        raise TimeoutError(f"{topic} could not be recreated")
+    return f"{topic} deleted and recreated"
 
 
 def delete_records(system: System, topic: str) -> str:
@@ -180,7 +180,7 @@ FAULTS: list[Fault] = [
     Fault("lose-tail-of-one", "Power lost at one broker: its logs are cut short.", "the other two have it all", partial(_cut_some, count=1)),  # noqa: E501
     Fault("lose-tail-of-two", "Power lost at two brokers at once.", _REPAIRED, partial(_cut_some, count=2)),
     Fault("lose-tail-of-all", "Power lost at all three brokers at once.", _REPAIRED, partial(_cut_some, count=3)),
-    Fault("lose-topic", "A topic is deleted and made again.", _REPAIRED, _of_a_topic(make_again)),
+    Fault("lose-topic", "A topic is deleted and recreated.", _REPAIRED, _of_a_topic(make_again)),
     Fault("lose-records", "Every record of a topic is deleted.", _REPAIRED, _of_a_topic(delete_records)),
     Fault("lose-by-retention", "Retention removes every record of a topic.", _REPAIRED, _of_a_topic(expire)),
     Fault("lose-by-unclean-election", "A broker leads that lacks acknowledged records.", _REPAIRED, _of_a_topic(_elect_under_load)),  # noqa: E501

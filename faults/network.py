@@ -34,7 +34,7 @@ def _spoil_all(name: str, roles: tuple[str, ...], spoil: Spoil, system: System) 
 
 
 def _restore(name: str, system: System) -> None:
-    for role in set(system.hurt_by(name)):
+    for role in set(system.take_hurt_by(name)):
         system.proxy(role).restore()
 
 

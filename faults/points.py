@@ -52,7 +52,7 @@ POINTS: tuple[Point, ...] = (
     # The API
     Point("api.place", "orders.services:place_order", (Role.WEB,), _BOTH, "W3"),
     Point("api.cancel", "orders.services:cancel_order", (Role.WEB,), _BOTH, "W3"),
-    Point("api.order", "orders.services:_write", (Role.WEB,), (When.AFTER,), "W1"),
+    Point("api.order", "orders.services:_write", (Role.WEB,), _AFTER, "W1"),
     Point("api.message", "messaging.produce.outbox:append", (Role.WEB,), _BOTH, "W1"),
     Point("api.commit", _COMMIT, (Role.WEB,), _ALL, "W2"),
     # The relay
@@ -63,11 +63,9 @@ POINTS: tuple[Point, ...] = (
     Point("relay.settle", "messaging.produce.queue:settle", (Role.RELAY,), _ALL, "W9"),
     Point("relay.release", "messaging.produce.lease:release", (Role.RELAY,), _BOTH, "W37"),
     # The consumers: inventory and, on the reply's way, orders
-    Point(
-        "consume.read", "messaging.consume.reader:Reader.next_batch", _CONSUMERS, (When.AFTER,), "W15", skips_empty=True
-    ),
+    Point("consume.read", "messaging.consume.reader:Reader.next_batch", _CONSUMERS, _AFTER, "W15", skips_empty=True),
     Point("consume.inbox", "messaging.consume.inbox:take", _CONSUMERS, _BOTH, "W15"),
-    Point("consume.order", "messaging.consume.key_order:admit", _CONSUMERS, (When.AFTER,), "W15"),
+    Point("consume.order", "messaging.consume.key_order:admit", _CONSUMERS, _AFTER, "W15"),
     Point("consume.stock", "inventory.services:_move", (Role.INVENTORY,), _BOTH, "W15"),
     Point("consume.status", "orders.replies:_move", (Role.ORDERS,), _BOTH, "W15"),
     Point("consume.reply", "inventory.reservations:append_all", (Role.INVENTORY,), _BOTH, "W15"),

@@ -52,7 +52,7 @@ def _extra_members(system: System) -> Sequence[str]:
 
 
 def _calm(system: System) -> None:
-    for role in sorted(set(system.hurt_by(STORM))):
+    for role in sorted(set(system.take_hurt_by(STORM))):
         # In the orderly way: one that vanished would hold its partitions until its session ends.
         system.stop(role, orderly=True)
 

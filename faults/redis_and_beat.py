@@ -41,7 +41,7 @@ def _add_beat(system: System) -> str:
 
 
 def _end_second_beat(system: System) -> None:
-    for role in system.hurt_by("beat-twice"):
+    for role in system.take_hurt_by("beat-twice"):
         system.stop(role)
 
 

@@ -107,7 +107,7 @@ class System:
         """Note whom a fault has hurt, so that it can be healed."""
         self._hurt.setdefault(fault, []).extend(roles)
 
-    def hurt_by(self, fault: str) -> list[str]:
+    def take_hurt_by(self, fault: str) -> list[str]:
         """Whom a fault has hurt since this was last asked."""
         return self._hurt.pop(fault, [])
 

@@ -37,7 +37,7 @@ class _Placed(_OrderMessage):
     def wanted(self) -> Wanted:
         quantities = {line.sku: line.quantity for line in self.lines}
         if len(quantities) < len(self.lines):
-            raise Poison("invalid_payload", "lines: the same SKU stands twice")
+            raise Poison("invalid_payload", "lines: the same SKU appears twice")
         return Wanted(self.order_id, quantities)
 
 

@@ -29,7 +29,7 @@ class Wanted:
 def reserve(orders: Sequence[Wanted]) -> dict[UUID, str]:
     """Deduct each order's lines, all or nothing, in the order given.
 
-    Answers with the reason for each order that was rejected. Needs a transaction.
+    Returns the reason for each order that was rejected. Needs a transaction.
     """
     on_hand = _lock_stock({sku for order in orders for sku in order.quantities})
     rejected: dict[UUID, str] = {}
@@ -48,7 +48,7 @@ def reserve(orders: Sequence[Wanted]) -> dict[UUID, str]:
 
 
 def release(order_ids: Sequence[UUID]) -> set[UUID]:
-    """Put back what these orders had reserved. Answers with those that had reserved anything.
+    """Put back what these orders had reserved. Returns those that had reserved anything.
 
     Needs a transaction.
     """

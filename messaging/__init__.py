@@ -1,6 +1,6 @@
 """At-least-once delivery with exactly-once effect, between PostgreSQL and Kafka.
 
-One room a pillar:
+One package per pillar:
 
 - `produce`: `outbox.append` writes a message in the caller's transaction; the relay publishes it to
   Kafka and settles it after the broker's delivery report.
@@ -8,5 +8,5 @@ One room a pillar:
 - `consume`: the consumer commits the effect, the inbox row and the reply together, then the offset.
 - `prove`: the audit compares outbox, receipts, Kafka, inbox and ledger.
 
-The room knows no order and no stock: `orders` and `inventory` give it payloads and handlers.
+This package knows nothing of orders or stock: `orders` and `inventory` give it payloads and handlers.
 """

@@ -2,7 +2,7 @@
 
 https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-protocol-binding.md
 The attributes are headers (`ce_*`), the value is the payload's JSON, the record's key is the
-partition key. `ce_sequence` counts a key's messages from 1; `ce_sha256` protects the payload.
+partition key. `ce_sequence` counts a source's messages of one key, from 1; `ce_sha256` protects the payload.
 """
 
 import hashlib
@@ -103,7 +103,7 @@ def wire_headers(
     payload_sha256: str,
     traceparent: str | None,
 ) -> list[TextHeader]:
-    """`encode_headers` for a message whose fields are text already: the relay's way, a message is not parsed."""
+    """The same headers from fields that are text already, as the relay has them: it parses no message."""
     headers: list[TextHeader] = [
         ("ce_specversion", "1.0"),
         ("ce_id", message_id),
@@ -152,8 +152,8 @@ def claimed_id(record: Record) -> UUID | None:
 
 
 def claimed_traceparent(record: Record) -> str | None:
-    """The trace to continue, also when the rest cannot be read. One that is doubled or damaged is none: a trace is no
-    part of the message."""
+    """The trace that a record claims, also when the rest of it cannot be read. None where the header is absent or
+    doubled; `trace` ignores a malformed one."""
     values = [value for name, value in record.headers if name == "traceparent"]
     text = values[0] if len(values) == 1 else None
     return text.decode("ascii", "replace") if text else None
@@ -182,7 +182,7 @@ def _text_headers(headers: tuple[Header, ...]) -> dict[str, str]:
         if name not in _REQUIRED:
             continue
         if name in found:
-            raise Poison("unreadable", f"the header {name} stands twice")
+            raise Poison("unreadable", f"the header {name} appears twice")
         found[name] = _utf8(f"the header {name}", value)
     missing = [name for name in _REQUIRED if not found.get(name)]
     if missing:

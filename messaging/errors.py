@@ -36,13 +36,14 @@ class UnsafeCluster(MessagingError):
     what it names, or start with --unsafe where losing messages is acceptable."""
 
 
-class SetBack(MessagingError):
+class BatchPostponed(MessagingError):
     """A batch could not be handled now, and no message is at fault. Nothing is lost: the reader stands
     before the batch again. Wait a little, and run again."""
 
 
 class FatalClientError(MessagingError):
-    """The Kafka client can never work again in this process. Exit: the supervisor starts a new one."""
+    """This Kafka client can never work again. The relay drops its producer and builds a new one; a consumer's process
+    exits, and the supervisor starts it again."""
 
 
 class ReplayRefused(MessagingError):

@@ -129,10 +129,10 @@ class AuditMark(models.Model):
 
 
 class ProvisionedTopic(models.Model):
-    """Which topic `ensure_topics` made, or found first: one made again has its name and none of its messages."""
+    """Which topic `ensure_topics` made, or found first: a recreated one has its name and none of its messages."""
 
     topic = models.CharField(primary_key=True, max_length=249)
-    topic_id = models.CharField(max_length=64, help_text="Kafka's own id of it, which a topic made again does not get")
+    topic_id = models.CharField(max_length=64, help_text="Kafka's own id of it, which a recreated topic does not get")
     cluster_id = models.CharField(max_length=255)
     provisioned_at = models.DateTimeField(db_default=Now())
 
@@ -263,7 +263,7 @@ class DeadLetter(RawRecord):
         db_table = "dead_letter"
         permissions = [("replay_deadletter", "Can replay a dead letter")]
         constraints = [
-            # One row a record. A topic made again counts its offsets from 0: the fingerprint tells
+            # One row per record. A recreated topic counts its offsets from 0: the fingerprint tells
             # a new record from the redelivery of an old one.
             UniqueConstraint(
                 fields=["consumer", "topic", "partition", "offset", "fingerprint"], name="dead_letter_once"

@@ -1,4 +1,4 @@
-"""Celery's door. Beat's ticks carry no data: one that is lost, doubled or late is harmless."""
+"""What Celery runs. Beat's ticks carry no data: one that is lost, doubled or late is harmless."""
 
 import threading
 
@@ -22,7 +22,7 @@ _local = threading.local()
 
 @shared_task(name="messaging.tasks.relay")  # type: ignore[untyped-decorator]  # Celery has no types
 def relay() -> None:
-    """Work one shift, unless other relays hold every shard; then call the next one up."""
+    """Work one shift and call up the next; do neither while other relays hold every shard."""
     try:
         refuse_unsafe()
         worked = _own_relay().shift(seconds=settings.RELAY_SHIFT_SECONDS, stop=stopping)
@@ -44,7 +44,7 @@ def audit(*, everything: bool = False) -> None:
     except (DatabaseError, KafkaException) as error:
         log.warning("the audit could not read everything, the next one will", error=str(error))
         return
-    (log.info if report.nothing_missing else log.error)("audit", **report.as_json())
+    (log.info if report.adds_up else log.error)("audit", **report.as_json())
 
 
 @shared_task(name="messaging.tasks.prune")  # type: ignore[untyped-decorator]

@@ -15,7 +15,7 @@ from orders.models import ApiClient, Order
 
 router = Router()
 
-# The first page comes after the greatest UUID (RFC 9562, section 5.10).
+# Pages go from the newest id down; the first begins below the greatest UUID (RFC 9562, section 5.10).
 MAX_UUID = UUID(int=2**128 - 1)
 
 Sku = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -38,7 +38,7 @@ class OrderIn(Schema):
     @classmethod
     def each_sku_once(cls, lines: list[LineIn]) -> list[LineIn]:
         if len({line.sku for line in lines}) < len(lines):
-            raise ValueError("the same SKU stands twice: add up its quantities")
+            raise ValueError("the same SKU appears twice: add up its quantities")
         return lines
 
 

@@ -32,7 +32,7 @@ class OrderPlaced(Payload):
 
 
 class OrderCancelled(Payload):
-    """The customer asked to cancel. Sequence 2 of its stream."""
+    """The customer asked to cancel; the order is cancelled only when StockReleased has come back. Sequence 2."""
 
     message_type: ClassVar[str] = "orders.order_cancelled.v1"
     topic: ClassVar[str] = TOPIC

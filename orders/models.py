@@ -35,7 +35,9 @@ class Order(models.Model):
     id = models.UUIDField(primary_key=True, editable=False)
     client = models.ForeignKey(ApiClient, models.PROTECT)
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
-    version = models.PositiveIntegerField(default=1, help_text="the messages that this order has published")
+    version = models.PositiveIntegerField(
+        default=1, help_text="how many messages this order has written: the last one's sequence"
+    )
     rejection_reason = models.CharField(max_length=255, default="", blank=True)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())

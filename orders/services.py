@@ -1,8 +1,8 @@
 """What can be done with an order. No HTTP, no Kafka, no Celery: a transaction and its rows.
 Only `_answer` makes what HTTP answers with, as it is stored with the key; a test compares it with `api._order_out`
-(orders/test_api.py, `test_answers_what_a_later_look_shows`).
+(tests/orders/test_api.py, `test_answers_what_a_later_look_shows`).
 
-`place_order` is pillar 1 in five lines: the order, its lines, its idempotency key and its message are
+`place_order` is pillar 1 in one transaction: the order, its lines, its idempotency key and its message are
 committed together or not at all.
 """
 

@@ -117,7 +117,7 @@ def produce_raw(
     headers: Sequence[tuple[str, str | bytes | None]] = (),
     partition: int = -1,
 ) -> tuple[int, int]:
-    """Write any bytes into a topic, as a stranger could. Answers with partition and offset."""
+    """Write any bytes into a topic, as a stranger could. Returns partition and offset."""
     places: list[tuple[int, int]] = []
     producer = Producer(producer_settings())
     options = {} if partition < 0 else {"partition": partition}

@@ -40,7 +40,7 @@ class Nemesis:
         self._shop = shop
         self._schedule = schedule
         self._started = 0.0
-        # A topic that is made again gets the settings that it had: they must not be those of another loss.
+        # A topic that is recreated gets the settings that it had: they must not be those of another loss.
         self._one_loss = threading.Lock()
         self._armed: dict[str, list[str]] = {}
         self._lock = threading.Lock()

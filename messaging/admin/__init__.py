@@ -1,4 +1,4 @@
-"""The door for people: look into outbox, inbox and dead letters, and replay what was refused.
+"""What people see: look into outbox, inbox and dead letters, and replay what was refused.
 
     read_only      every page here: rows newest first, a page by key instead of by number, nothing to edit
     outbox         messages: state, headers, payload, receipt, and the whole way of their key

@@ -46,7 +46,7 @@ def hand_over(subscription: Subscription, ready: Sequence[Delivery]) -> None:
 
 
 def _handle_successor(subscription: Subscription, successor: Delivery) -> list[Delivery]:
-    """Handle a message that was parked; answers with its own successor. Its fault must not undo its predecessor."""
+    """Handle a message that was parked; returns its own successor. Its fault must not undo its predecessor."""
     try:
         with transaction.atomic():
             # Two may have been parked with one sequence: only the first of them is next.

@@ -15,7 +15,7 @@ from messaging.consume import batch
 from messaging.consume.blame import fault_of_message
 from messaging.consume.reader import Reader
 from messaging.envelope import Record
-from messaging.errors import SetBack
+from messaging.errors import BatchPostponed
 from messaging.registry import Subscription
 
 log = structlog.get_logger(__name__)
@@ -39,8 +39,8 @@ def run(subscription: Subscription, *, stop: threading.Event) -> None:
             try:
                 run_once(subscription, reader, rest=rest)
                 rest = REST_SECONDS[0]
-            except SetBack as error:
-                log.warning("it cannot be done now, trying again", error=str(error), seconds=rest)
+            except BatchPostponed as error:
+                log.warning("a batch could not be handled, trying again", error=str(error), waited_seconds=rest)
                 connection.close()
                 rest = min(rest * 2, REST_SECONDS[1])
     finally:
@@ -49,9 +49,9 @@ def run(subscription: Subscription, *, stop: threading.Event) -> None:
 
 
 def run_once(subscription: Subscription, reader: Reader, *, rest: float = REST_SECONDS[0]) -> int:
-    """One batch: read it, apply it, then tell the reader that it is handled. Answers with the number of records.
+    """One batch: read it, apply it, then tell the reader that it is handled. Returns the number of records.
 
-    Raises SetBack when something other than a message is at fault: the reader stands before the batch
+    Raises BatchPostponed when something other than a message is at fault: the reader stands before the batch
     again. After any other error it may not, so let the process end: what is not committed comes again.
     """
     records = reader.next_batch(POLL_SECONDS)
@@ -61,7 +61,7 @@ def run_once(subscription: Subscription, reader: Reader, *, rest: float = REST_S
         apply_or_bury(subscription, records)
     except (DatabaseError, OSError) as error:
         reader.rewind(records, wait=rest)
-        raise SetBack(str(error)) from error
+        raise BatchPostponed(str(error)) from error
     reader.handled(records)
     return len(records)
 

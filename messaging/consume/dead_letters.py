@@ -1,6 +1,6 @@
 """What can never be handled is kept, as bytes, until an operator replays it. Nothing is skipped."""
 
-from typing import Any
+from uuid import UUID
 
 import structlog
 from django.db import connection, transaction
@@ -14,8 +14,9 @@ log = structlog.get_logger(__name__)
 
 
 def bury_unreadable(consumer: str, record: Record, *, reason: str, detail: str) -> None:
-    """Keep a record that is no message of ours. It belongs to no stream, so nothing waits behind it."""
-    _insert(consumer, record, [reason, detail, claimed_id(record), ""])
+    """Keep a record that cannot be read. What it claims cannot be trusted, so it gets no inbox row; if it was one of
+    our messages, its successors park."""
+    _insert(consumer, record, reason=reason, detail=detail, message_id=claimed_id(record), key="")
 
 
 def bury(consumer: str, delivery: Delivery, *, reason: str, detail: str) -> None:
@@ -25,11 +26,11 @@ def bury(consumer: str, delivery: Delivery, *, reason: str, detail: str) -> None
     """
     # An id that was reused belongs to the other message: this one goes by its offset alone.
     own_id = None if reason == DeadLetter.Reason.ID_CONFLICT else delivery.envelope.message_id
-    _insert(consumer, delivery.record, [reason, detail, own_id, delivery.envelope.partition_key])
+    key = delivery.envelope.partition_key
+    _insert(consumer, delivery.record, reason=reason, detail=detail, message_id=own_id, key=key)
 
 
-def _insert(consumer: str, record: Record, why: list[Any]) -> None:
-    reason, detail, message_id, key = why
+def _insert(consumer: str, record: Record, *, reason: str, detail: str, message_id: UUID | None, key: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             f"""

@@ -69,7 +69,7 @@ def _taken_as(consumer: str, delivery: Delivery) -> Identity | None:
 
 
 def _absorb(consumer: str, seen: Sequence[Delivery]) -> list[Delivery]:
-    """Count the redeliveries, and answer with those that only reuse the id of another message."""
+    """Count each as seen again, and return those that only reuse the id of another message."""
     with connection.cursor() as cursor:
         cursor.execute(
             """

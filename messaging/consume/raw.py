@@ -31,7 +31,7 @@ def from_row(row: Sequence[Any]) -> Record:
 
 
 def fingerprint(record: Record) -> str:
-    """Tells two records apart that stood at the same offset of a topic, before and after it was made again."""
+    """Tells two records apart that stood at the same offset of a topic, before and after it was recreated."""
     return sha256(repr((record.key, record.value, record.headers)).encode())
 
 

@@ -1,4 +1,4 @@
-"""The consumer's ear: read batches from Kafka, and commit the offsets of those that were handled.
+"""Read batches from Kafka, and commit the offsets of those that were handled.
 
 What the caller calls handled is remembered, and committed when that is due: at most every COMMIT_SECONDS, where the
 topic falls quiet, before a partition is let go, and at the end. See decision 0014. `next_offset` of a partition is the
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 BATCH = 500
 GATHER_SECONDS = 0.002  # what arrives this soon after a first record shares its transaction
-COMMIT_SECONDS = 0.1  # offsets are committed this often; a crash brings no more than this much again
+COMMIT_SECONDS = 0.1  # offsets are committed this often; a crash brings again what was handled since, and the batch
 REFUSED_SECONDS = 1.0  # … and this long after a commit was refused
 CANNOT_BE_UNPACKED = "cannot-be-unpacked"  # the only header of such a record; its value is the client's reason
 

@@ -17,7 +17,7 @@ class Migration(migrations.Migration):
                 (
                     "topic_id",
                     models.CharField(
-                        help_text="Kafka's own id of it, which a topic made again does not get", max_length=64
+                        help_text="Kafka's own id of it, which a recreated topic does not get", max_length=64
                     ),
                 ),
                 ("cluster_id", models.CharField(max_length=255)),

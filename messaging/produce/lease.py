@@ -11,7 +11,10 @@ LEASE_SECONDS = 5
 
 
 def hold(owner: str) -> list[int]:
-    """Renew the owner's shards, take those that are free, and answer with all that it holds now."""
+    """Renew the owner's shards, take all that are free, and return what it holds now.
+
+    The first relay takes them all: shards keep a dead partition apart, they do not share the work.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """

@@ -26,11 +26,11 @@ class Draft:
 
 
 def append(payload: Payload, *, partition_key: str, sequence: int) -> UUID:
-    """Write one message and put it into the relay's queue. Answers with its message id.
+    """Write one message and put it into the relay's queue. Returns its message id.
 
-    Needs an open transaction (OutsideTransaction). Write the business row first: its foreign keys and
-    constraints have then spoken before the message draws its id. Raises InvalidMessage,
-    MessageTooLarge, and IntegrityError when the sequence is taken.
+    Needs an open transaction (OutsideTransaction). Write the business row first: its unique and check constraints
+    then fail before a message is written. Raises InvalidMessage, MessageTooLarge, and IntegrityError when the sequence
+    is taken.
     """
     return append_all([Draft(payload, partition_key, sequence)])[0]
 
@@ -68,15 +68,15 @@ _INSERT = """
         SELECT id, type, source, topic, key, sequence, payload, traceparent
         FROM unnest(%(ids)s::uuid[], %(types)s::text[], %(sources)s::text[], %(topics)s::text[],
                     %(keys)s::text[], %(sequences)s::int[], %(payloads)s::text[], %(traceparents)s::text[])
-             WITH ORDINALITY AS draft (id, type, source, topic, key, sequence, payload, traceparent, place)
+             WITH ORDINALITY AS draft (id, type, source, topic, key, sequence, payload, traceparent, number)
         -- The transaction gets its own id before it draws one for the row: the audit's watermark rests on that.
         WHERE pg_current_xact_id() IS NOT NULL
-        ORDER BY place
+        ORDER BY number
         RETURNING id, message_id
     )
     INSERT INTO outbox_pending (outbox_id, shard)
-    SELECT written.id, place.shard
-    FROM written JOIN unnest(%(ids)s::uuid[], %(shards)s::int[]) AS place (message_id, shard) USING (message_id)
+    SELECT written.id, assigned.shard
+    FROM written JOIN unnest(%(ids)s::uuid[], %(shards)s::int[]) AS assigned (message_id, shard) USING (message_id)
 """
 
 

@@ -1,4 +1,4 @@
-"""The relay's mouth: hand messages to Kafka and collect the brokers' delivery reports."""
+"""Hand messages to Kafka and collect the brokers' delivery reports."""
 
 from collections import deque
 from collections.abc import Callable

@@ -42,6 +42,7 @@ FEW = 100  # messages of a round; with more, reports are collected while the nex
 IDLE_SECONDS = (0.01, 0.1)  # the shortest and the longest wait when there is nothing to do
 RENEW_SECONDS = 1.0  # a fraction of the lease
 RETRY_SECONDS = 1.0  # until a message of unknown fate is published again
+REST_SECONDS = 1.0  # between shifts while other relays hold every shard, or the database does not answer
 DRAIN_SECONDS = 0.2  # for the last reports of a shift, before it goes on
 GRACE_SECONDS = 5.0  # for the reports that are still out when the process must stop
 
@@ -59,8 +60,9 @@ class Relay:
     def shift(self, *, seconds: float, stop: threading.Event) -> bool:
         """Work rounds for `seconds`. False when every shard is another relay's.
 
-        The shift ends when nothing is in flight; where reports are late it goes on, unless `stop` is
-        set: then what is unreported stays pending, for the next relay.
+        After that time, or once `stop` is set, nothing new is fetched, and the shift ends when nothing is in flight.
+        If reports are still out DRAIN_SECONDS later it goes on for another `seconds`; after `stop` it ends
+        GRACE_SECONDS later and leaves the rest pending, for the next relay.
         """
         idle, worked = IDLE_SECONDS[0], False
         ends_at = time.monotonic() + seconds
@@ -120,8 +122,8 @@ class Relay:
     def _shards_with_room(self, shards: Sequence[int]) -> list[int]:
         """The shards to fetch from now: none while the window is full.
 
-        What is late takes no room in the window, or a dead partition would end by stopping all the others. Its
-        own shards have room for so many late messages.
+        What is late takes no room in the window, or a dead partition would end by stopping all the others. A shard
+        is left out at LATE_WINDOW late messages of its own.
         """
         in_time = time.monotonic() - LATE_SECONDS
         late: Counter[int] = Counter()
@@ -203,4 +205,4 @@ def run(relay: Relay, *, stop: threading.Event, shift_seconds: float) -> None:
             worked = False
         connection.close_if_unusable_or_obsolete()
         if not worked:
-            stop.wait(RETRY_SECONDS)
+            stop.wait(REST_SECONDS)

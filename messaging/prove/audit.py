@@ -15,6 +15,7 @@ from messaging.prove import losses, watermark
 from messaging.prove.kafka_log import LogReader, committed_offsets
 from messaging.prove.log_comparison import compare
 from messaging.prove.report import DomainBooks, Report
+from messaging.prove.retention import surely_kept_days
 from messaging.registry import subscriptions
 
 
@@ -153,7 +154,7 @@ def _nowhere(after_id: int) -> list[str]:
 
 
 def _strangers() -> list[str]:
-    """Messages that a consumer took and nobody wrote. Where `prune` may have been, it is not asked."""
+    """Messages that a consumer took and nobody wrote. Only of what is too young to have been pruned."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -163,6 +164,6 @@ def _strangers() -> list[str]:
               AND NOT EXISTS (SELECT FROM parked_message k WHERE k.message_id = p.message_id)
               AND p.processed_at > now() - %s * interval '1 day'
             """,
-            [settings.OUTBOX_RETENTION_DAYS - 1],
+            [surely_kept_days()],
         )
         return [f"{message_id} (taken by {consumer}, written by nobody)" for message_id, consumer in cursor.fetchall()]

@@ -1,7 +1,7 @@
 """Hold every receipt against the log, and every record of the log against the outbox: the audit's deep part.
 
 A message that every subscriber has taken has had its effect, whatever becomes of its record: a topic deleted and
-made again, a log cut short or retention let it go, and that is no loss. A record that stands at its place under
+recreated, a log cut short or retention let it go, and that is no loss. A record that stands at its place under
 its id with other bytes is a fault in any case.
 """
 
@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from django.conf import settings
 from django.db import connection
 
 from messaging.prove.kafka_log import LogEntry, LogReader, Place
+from messaging.prove.retention import surely_kept_days
 from messaging.registry import subscriptions, topics
 
 
@@ -35,7 +35,7 @@ class _Receipt(NamedTuple):
     payload_sha256: str
 
 
-# A topic that was made again counts its offsets anew, so two messages may have been acknowledged at one offset.
+# A topic that was recreated counts its offsets anew, so two messages may have been acknowledged at one offset.
 _Expected = dict[tuple[int, str], _Receipt]  # by offset and message id
 
 
@@ -135,7 +135,7 @@ def _taken_by_all(place: Place, absent: _Expected) -> dict[str, bool]:
 
 
 def _unknown(entries: Collection[LogEntry]) -> list[int]:
-    """The numbers of those records whose id the outbox does not have. Where `prune` may have been, it is not asked."""
+    """The numbers of those records whose id the outbox does not have. Only of what is too young to have been pruned."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -148,7 +148,7 @@ def _unknown(entries: Collection[LogEntry]) -> list[int]:
             {
                 "ids": [entry.message_id for entry in entries],
                 "times": [entry.appended_at for entry in entries],
-                "kept_days": settings.OUTBOX_RETENTION_DAYS - 1,
+                "kept_days": surely_kept_days(),
             },
         )
         return [number for (number,) in cursor.fetchall()]

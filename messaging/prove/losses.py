@@ -68,7 +68,7 @@ NOT_TAKEN = """
       AND NOT EXISTS (SELECT FROM processed_message p
                       WHERE p.message_id = m.message_id AND p.consumer = %(consumer)s)
       -- By its place, since the id that an unreadable record claims may be a stranger's; and younger than
-      -- the message, since a topic that was made again counts its offsets anew.
+      -- the message, since a topic that was recreated counts its offsets anew.
       AND NOT EXISTS (SELECT FROM dead_letter d
                       WHERE d.consumer = %(consumer)s AND d.topic = m.topic
                         AND d.partition = r.partition AND d."offset" = r."offset"

@@ -16,7 +16,7 @@ log = structlog.get_logger(__name__)
 
 
 def repair(found: Sequence[Loss]) -> int:
-    """Queue the lost messages again, each once, and note it. Answers with how many.
+    """Queue the lost messages again, each once, and note it. Returns how many.
 
     A message whose receipt is gone, or names another place by now, was put back by somebody else.
     """

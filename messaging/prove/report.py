@@ -1,4 +1,4 @@
-"""What the audit answers with."""
+"""The audit's answer."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -28,6 +28,7 @@ class Report:
     the outbox does not know, or that name none. The last two are no failures: what had an effect without a reason is
     also among the `extra`.
     `parked` counts what was set aside in both places: refused by Kafka for good, or early at its consumer.
+    `stuck` are the orders that are not final; while orders flow that is normal.
     `losses` are those of the `lost` that Kafka lost, and that `repair` can put back.
     """
 
@@ -51,7 +52,7 @@ class Report:
     losses: list[Loss]
 
     @property
-    def nothing_missing(self) -> bool:
+    def adds_up(self) -> bool:
         return not (self.lost or self.extra or self.stock_mismatches)
 
     def as_json(self) -> dict[str, Any]:

@@ -26,6 +26,11 @@ class Pruned:
     inbox: int
 
 
+def surely_kept_days() -> int:
+    """What is younger than so many days cannot have been pruned: one day less than `prune` keeps."""
+    return int(settings.OUTBOX_RETENTION_DAYS) - 1
+
+
 def prunable() -> Pruned:
     """What `prune` would remove now."""
     with connection.cursor() as cursor:

@@ -1,6 +1,6 @@
 """Which topics these are, and on which cluster: `ensure_topics` writes it down, the doctor compares.
 
-A name proves nothing. A topic that was deleted and made again is empty under the same name, and another cluster takes
+A name proves nothing. A topic that was deleted and recreated is empty under the same name, and another cluster takes
 messages that none of our consumers will read.
 """
 
@@ -82,7 +82,7 @@ def examine_identity(admin: AdminClient, topics: Sequence[Topic]) -> Iterator[Fi
                 "K-TOPIC-ID",
                 name,
                 f"topic id {live[name].topic_id}, provisioned as {provisioned.topic_id}",
-                "it was deleted and made again: what had not been read is gone, until the audit puts it back",
+                "it was deleted and recreated: what had not been read is gone, until the audit puts it back",
                 f"`python manage.py audit --repair --apply`, then `{ADOPT}`",
                 Severity.DEGRADED,
             )

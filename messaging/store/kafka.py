@@ -1,4 +1,5 @@
-"""The Kafka client's settings that do not lose data. librdkafka's defaults differ: see each comment.
+"""The Kafka client's settings that do not lose data. Where one differs from librdkafka's default, its comment says
+so; the others pin the default.
 
 https://github.com/confluentinc/librdkafka/blob/v2.16.1/CONFIGURATION.md
 """
@@ -47,7 +48,7 @@ def producer_settings() -> dict[str, Any]:
         "max.in.flight.requests.per.connection": 5,
         "retries": 2_147_483_647,
         "delivery.timeout.ms": DELIVERY_TIMEOUT_MS,
-        # A leader that waits in vain for its replicas says so before it would be given up as silent (default: 30 s).
+        # Default 30 s. A leader that waits in vain for its replicas says so before it would be given up as silent.
         "request.timeout.ms": 10_000,
         "retry.backoff.ms": 100,
         "retry.backoff.max.ms": 1000,
@@ -74,9 +75,10 @@ def consumer_settings(group: str) -> dict[str, Any]:
         "isolation.level": "read_committed",
         # Default false.
         "check.crcs": True,
+        # Default range,roundrobin: each change of the group would take every partition from everybody.
         "partition.assignment.strategy": "cooperative-sticky",
-        "session.timeout.ms": SESSION_TIMEOUT_MS,
-        "heartbeat.interval.ms": 1500,
+        "session.timeout.ms": SESSION_TIMEOUT_MS,  # default 45 s
+        "heartbeat.interval.ms": 1500,  # default 3 s; a fraction of the session
         "max.poll.interval.ms": 300_000,
         # Default 100000 and 64 MiB: what is prefetched is stale after a rebalance.
         "queued.min.messages": 1000,

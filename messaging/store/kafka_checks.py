@@ -114,49 +114,56 @@ def _set_on_brokers(broker: str, setting: Setting, name: str, value: str) -> str
     return f"{_tool('kafka-configs.sh')} --alter --entity-type brokers {where} --add-config {name}={value}"
 
 
-# Of each: whether a value is safe, the risk, and how it is mended: a value to set while the brokers run, or a sentence.
-_CLUSTER_FINDINGS: list[tuple[str, str, Callable[[str], bool], str, str, str]] = [
-    (
+class _Rule(NamedTuple):
+    """What a broker's setting must be. It is mended by a value to set while the brokers run, or as a sentence says."""
+
+    id: str
+    setting: str
+    is_safe: Callable[[str], bool]
+    risk: str
+    value: str = ""
+    sentence: str = ""
+
+
+_CLUSTER_RULES = [
+    _Rule(
         "K-CLUSTER-MIN-ISR",
         "min.insync.replicas",
         lambda live: int(live) >= MIN_INSYNC_REPLICAS,
         "topics without an own setting, the consumers' offsets among them, acknowledge on one copy",
-        str(MIN_INSYNC_REPLICAS),
-        "",
+        value=str(MIN_INSYNC_REPLICAS),
     ),
-    (
+    _Rule(
         "K-CLUSTER-UNCLEAN",
         "unclean.leader.election.enable",
         lambda live: live == "false",
         "a replica that lacks acknowledged messages may become leader",
-        "false",
-        "",
+        value="false",
     ),
-    (
+    _Rule(
         "K-AUTO-CREATE",
         "auto.create.topics.enable",
         lambda live: live == "false",
         "a misspelt topic is made with one replica",
-        "",
-        "set auto.create.topics.enable=false in each broker's server.properties and restart it",
+        sentence="set auto.create.topics.enable=false in each broker's server.properties and restart it",
     ),
-    (
+    _Rule(
         "K-OFFSETS-RF",
         "offsets.topic.replication.factor",
         lambda live: int(live) >= REPLICATION_FACTOR,
         "the consumers' offsets have one copy",
-        "",
-        f"set offsets.topic.replication.factor={REPLICATION_FACTOR} before the first start",
+        sentence=f"set offsets.topic.replication.factor={REPLICATION_FACTOR} before the first start",
     ),
 ]
 
 
 def _cluster_settings(brokers: Mapping[str, Mapping[str, Setting]]) -> Iterator[Finding]:
     for broker, live in brokers.items():
-        for id_, name, is_safe, risk, value, sentence in _CLUSTER_FINDINGS:
-            if name in live and not is_safe(live[name].value):
-                mend = sentence or _set_on_brokers(broker, live[name], name, value)
-                yield Finding(id_, f"broker {broker}", f"{name} = {live[name].value}", risk, mend)
+        for rule in _CLUSTER_RULES:
+            found = live.get(rule.setting)
+            if found and not rule.is_safe(found.value):
+                mend = rule.sentence or _set_on_brokers(broker, found, rule.setting, rule.value)
+                yield Finding(rule.id, f"broker {broker}", f"{rule.setting} = {found.value}", rule.risk, mend)
 
 
 def _topic_replicas(name: str, metadata: Any, live: dict[str, str]) -> Iterator[Finding]:

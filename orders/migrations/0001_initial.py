@@ -45,7 +45,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "version",
-                    models.PositiveIntegerField(default=1, help_text="the messages that this order has published"),
+                    models.PositiveIntegerField(
+                        default=1, help_text="how many messages this order has written: the last one's sequence"
+                    ),
                 ),
                 ("rejection_reason", models.CharField(blank=True, default="", max_length=255)),
                 ("cancel_requested_at", models.DateTimeField(blank=True, null=True)),

@@ -17,10 +17,10 @@ from tests.flow_tools import envelope_of
 
 
 def acknowledge(message: OutboxMessage) -> Record:
-    """What the relay does when Kafka has answered. Answers with the record in the log."""
+    """What the relay does when Kafka has answered. Returns the record in the log."""
     offset = message.pk
-    queue.settle([queue.Acknowledged(message.pk, message.pk % 6, offset)])
-    return record_of(envelope_of(message.message_id), topic=message.topic, partition=message.pk % 6, offset=offset)
+    queue.settle([queue.Acknowledged(message.pk, message.pk % 3, offset)])
+    return record_of(envelope_of(message.message_id), topic=message.topic, partition=message.pk % 3, offset=offset)
 
 
 def record_of(envelope: Envelope, *, topic: str, partition: int = 0, offset: int = 0) -> Record:

@@ -72,8 +72,7 @@ def complaint(message: ConsoleMessage) -> str:
 
 
 def is_complaint(message: ConsoleMessage) -> bool:
-    # There is no favicon, which every browser asks for.
-    return message.type == "error" and not message.location["url"].endswith("/favicon.ico")
+    return message.type == "error"
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ def stamped(milliseconds: int) -> Change:
 
 
 def write(records: Iterable[tuple[int, Raw]], *, topic: str = TOPIC, **settings: object) -> list[Place]:
-    """Write each record into its partition; answers with their places, in the order given."""
+    """Write each record into its partition; returns their places, in the order given."""
     # Its own default, 1,000,000, is below what the brokers take.
     producer = Producer(producer_settings() | {"message.max.bytes": 1_048_000} | settings)
     wanted = list(records)

@@ -11,7 +11,7 @@ from pytest_django import Settings
 from inventory.models import StockItem, StockMovement
 from messaging.consume import consumer
 from messaging.envelope import Envelope
-from messaging.errors import SetBack
+from messaging.errors import BatchPostponed
 from messaging.models import DeadLetter, KeyPosition, OutboxMessage, ParkedMessage, ProcessedMessage
 from messaging.registry import Subscription, subscription
 from tests.consume.messages import TOPIC, cancelled, placed
@@ -177,7 +177,7 @@ class TestTroubleWithTheDatabase:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE processed_message RENAME TO processed_message_away")
         try:
-            with pytest.raises(SetBack):
+            with pytest.raises(BatchPostponed):
                 wait_until(lambda: consumer.run_once(declared, reader, rest=0.1), what="a batch failed")
         finally:
             with connection.cursor() as cursor:

@@ -13,7 +13,7 @@ Headers = list[tuple[bytes, bytes | None]]
 
 
 def append(topic: str, partition: int, *, key: bytes | None, value: bytes | None, headers: Headers) -> int:
-    """Append the record to the partition with acks=all; answers with its offset."""
+    """Append the record to the partition with acks=all; returns its offset."""
     batch = _batch(_record(key, value, headers))
     body = struct.pack(">hhi", -1, -1, 30_000)  # no transaction, acks=all, time-out
     body += _array(_string(topic) + _array(struct.pack(">ii", partition, len(batch)) + batch))

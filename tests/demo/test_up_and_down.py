@@ -31,7 +31,7 @@ def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[Demo]:
-    """Run such a command to its end, and answer with what it prints."""
+    """Run such a command to its end, and return what it prints."""
 
     def run(*arguments: str) -> str:
         process = started(tmp_path, *arguments)

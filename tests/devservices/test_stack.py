@@ -93,7 +93,7 @@ class TestExec:
 
     @pytest.fixture
     def run(self, tmp_path: Path) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes], Path, int]]]:
-        """Start it with a command that sleeps; answers with the process, its stack's folder and the command's pid."""
+        """Start it with a command that sleeps; returns the process, its stack's folder and the command's pid."""
         note = tmp_path / "note"
         folders: list[Path] = []
         started: list[subprocess.Popen[bytes]] = []

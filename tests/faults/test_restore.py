@@ -161,7 +161,7 @@ class TestARestoreByTheBook:
 
         assert statuses()[new] == Order.Status.CONFIRMED
         assert statuses()[by_the_book.decided] == Order.Status.CANCELLED
-        assert audit(deep=True).nothing_missing
+        assert audit(deep=True).adds_up
         assert not DeadLetter.objects.exists()
 
 
@@ -218,4 +218,4 @@ class TestARelayThatLivedThroughTheRestore:
         by_the_book.flow.settle_everything()
 
         assert statuses()[new] == Order.Status.CONFIRMED
-        assert audit(deep=True).nothing_missing
+        assert audit(deep=True).adds_up

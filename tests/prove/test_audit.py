@@ -33,7 +33,7 @@ class TestTheAudit:
     def test_of_a_whole_flow_finds_nothing_missing(self, settled: Flow) -> None:
         report = audit(deep=True)
 
-        assert report.nothing_missing
+        assert report.adds_up
         assert report.as_json()["in_log"] == 6
 
     def test_does_not_call_a_lagging_message_lost(self, settled: Flow) -> None:
@@ -42,7 +42,7 @@ class TestTheAudit:
 
         report = audit(deep=True)
 
-        assert report.nothing_missing
+        assert report.adds_up
         assert report.acknowledged == 7
         assert report.applied == 6
 
@@ -51,7 +51,7 @@ class TestTheAudit:
 
         report = audit(deep=True)
 
-        assert report.nothing_missing
+        assert report.adds_up
         assert report.pending == 1
         assert len(report.stuck) == 1
 

@@ -37,11 +37,11 @@ class TestWhatKafkaLost:
 
         assert put_back == 3
         assert StockItem.objects.get().on_hand == 97
-        assert audit(deep=True).nothing_missing
+        assert audit(deep=True).adds_up
         assert RepairedMessage.objects.count() == 3
 
     def test_is_not_hidden_by_a_dead_letter_of_the_topic_s_earlier_life(self, passed: Flow) -> None:
-        """A topic that was made again counts its offsets anew, and a dead letter knows its place only."""
+        """A topic that was recreated counts its offsets anew, and a dead letter knows its place only."""
         receipt = OutboxReceipt.objects.earliest("pk")
         DeadLetterFactory(
             topic="orders.events",
@@ -88,7 +88,7 @@ class TestWhatKafkaLost:
         passed.settle_everything()
 
         assert StockItem.objects.get().on_hand == 97
-        assert audit(deep=True).nothing_missing
+        assert audit(deep=True).adds_up
 
 
 class TestALaggingMessage:

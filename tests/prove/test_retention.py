@@ -62,7 +62,7 @@ class TestPrune:
 
         report = audit(deep=True)
 
-        assert report.nothing_missing, report.as_json()
+        assert report.adds_up, report.as_json()
 
     def test_keeps_what_is_young(self, settled: Flow) -> None:
         confirm()

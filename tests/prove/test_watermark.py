@@ -86,7 +86,7 @@ class TestAnAuditOfWhatIsNew:
 
         assert (report.written, report.acknowledged, report.applied) == (2, 2, 2)
         assert report.domain["accepted"] == report.domain["final"] == 1
-        assert report.nothing_missing
+        assert report.adds_up
 
     def test_finds_a_message_that_its_consumer_passed(self, settled: Flow) -> None:
         look_twice()

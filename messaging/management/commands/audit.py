@@ -51,7 +51,7 @@ class Command(BaseCommand):
             self.stdout.write(as_json(answer))
         else:
             self._write_text(answer)
-        if not report.nothing_missing:
+        if not report.adds_up:
             raise SystemExit(1)
 
     def _write_text(self, answer: dict[str, Any]) -> None:
