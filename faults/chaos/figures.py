@@ -19,7 +19,7 @@ CONSUMERS = ("consume-inventory", "consume-orders")
 
 # What the consumers log, as messaging/consume says it.
 ASSIGNED, REVOKED, LOST = "partitions assigned", "partitions revoked", "partitions lost"
-SET_BACK = "it cannot be done now, trying again"
+SET_BACK = "a batch could not be handled, trying again"
 REFUSED = ("offsets not committed, trying again", "offset not committed, trying again")
 # … because the group had changed since the batch was read.
 CHANGED = ("REBALANCE_IN_PROGRESS", "ILLEGAL_GENERATION", "UNKNOWN_MEMBER_ID")

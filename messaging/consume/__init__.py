@@ -3,6 +3,7 @@
 - `reader` speaks to Kafka: no auto commit; it hands over batches, is told which are handled, and commits their offsets
   when that is due.
 - `delivery` is a message with the record that brought it.
+- `blind` says whether the reader's client has stopped reading without a word.
 - `batch` applies a batch in one transaction: inbox, order of keys, handler.
 - `inbox` remembers which messages were taken, so that a redelivery has no effect.
 - `key_order` lets each stream's messages through as 1, 2, 3 … and parks those that come early.

@@ -12,6 +12,7 @@ from dataclasses import replace
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from messaging.consume.blind import overlooked
 from messaging.envelope import Record
 from messaging.errors import FatalClientError
 from messaging.registry import Subscription
@@ -25,6 +26,8 @@ log = structlog.get_logger(__name__)
 BATCH = 500
 GATHER_SECONDS = 0.002  # what arrives this soon after a first record shares its transaction
 COMMIT_SECONDS = 0.1  # offsets are committed this often; a crash brings again what was handled since, and the batch
+QUIET_SECONDS = 15.0  # without a record, after which another client looks whether there is one
+SUSPECT_SECONDS = 5.0  # … and looks again, before this one is given up as blind
 REFUSED_SECONDS = 1.0  # … and this long after a commit was refused
 CANNOT_BE_UNPACKED = "cannot-be-unpacked"  # the only header of such a record; its value is the client's reason
 
@@ -35,6 +38,8 @@ class Reader:
     def __init__(self, subscription: Subscription) -> None:
         self._handled: dict[Partition, Record] = {}  # the last one of each partition, its offset not committed yet
         self._commit_due = 0.0
+        self._look_at = time.monotonic() + QUIET_SECONDS
+        self._suspected = False
         self._consumer = Consumer(consumer_settings(subscription.consumer))
         self._consumer.subscribe(
             list(subscription.topics),
@@ -51,7 +56,9 @@ class Reader:
         first = self._consumer.poll(min(timeout, COMMIT_SECONDS) if self._handled else timeout)
         if first is None:
             self._commit_if_due()
+            self._raise_if_blind()
             return []
+        self._is_seeing()
         messages = [first, *self._consumer.consume(BATCH - 1, GATHER_SECONDS)]
         mine = {(part.topic, part.partition) for part in self._consumer.assignment()}
         # A rebalance inside these two calls may have given a partition away.
@@ -62,6 +69,20 @@ class Reader:
         as an offset commit costs the brokers as much as a message."""
         self._handled |= {(record.topic, record.partition): record for record in records}
         self._commit_if_due()
+
+    def _raise_if_blind(self) -> None:
+        """Raise FatalClientError when another client twice reads what this one does not, and nothing came between."""
+        if time.monotonic() < self._look_at:
+            return
+        place = overlooked(self._consumer)
+        if place and self._suspected:
+            raise FatalClientError(f"this client reads nothing any more, and another one reads {place}")
+        self._suspected = bool(place)
+        self._look_at = time.monotonic() + (SUSPECT_SECONDS if place else QUIET_SECONDS)
+
+    def _is_seeing(self) -> None:
+        self._suspected = False
+        self._look_at = time.monotonic() + QUIET_SECONDS
 
     def _commit_if_due(self) -> None:
         if time.monotonic() >= self._commit_due:
@@ -135,6 +156,7 @@ class Reader:
 
     def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         log.info("partitions assigned", partitions=_names(partitions))
+        self._is_seeing()
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         # Called within a poll: what is handled is committed before the next owner begins. A batch in hand (while it

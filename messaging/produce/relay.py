@@ -43,6 +43,7 @@ IDLE_SECONDS = (0.01, 0.1)  # the shortest and the longest wait when there is no
 RENEW_SECONDS = 1.0  # a fraction of the lease
 RETRY_SECONDS = 1.0  # until a message of unknown fate is published again
 REST_SECONDS = 1.0  # between shifts while other relays hold every shard, or the database does not answer
+STALLED_SECONDS = 30.0  # without its report, after which the client is replaced: its leader may be none any more
 DRAIN_SECONDS = 0.2  # for the last reports of a shift, before it goes on
 GRACE_SECONDS = 5.0  # for the reports that are still out when the process must stop
 
@@ -93,6 +94,7 @@ class Relay:
         A round that moves only a few messages lasts ROUND_SECONDS, however soon they are acknowledged.
         """
         ends_at = time.monotonic() + ROUND_SECONDS
+        self._replace_a_stalled_client()
         try:
             published = self._publish(self._fetch(self._shards_with_room(shards)))
             if not published:
@@ -110,6 +112,18 @@ class Relay:
         elif published + settled < FEW:
             time.sleep(max(0.0, ends_at - time.monotonic()))
         return bool(published or settled)
+
+    def _replace_a_stalled_client(self) -> None:
+        """Build a new client when a report is missing for too long.
+
+        librdkafka can stay with a leader that is none any more, for ever (confluentinc/librdkafka #4898, #5430); a new
+        one asks anew. What the old one had in flight is published again, and the inbox absorbs a copy too many.
+        """
+        for _, published_at in self._flying.values():
+            if time.monotonic() - published_at > STALLED_SECONDS:
+                log.warning("a report is missing for too long, building a new producer", in_flight=len(self._flying))
+                self._abandon()
+            return  # the first one is the oldest
 
     def _leases(self) -> Iterator[list[int]]:
         """The shards that this relay holds, renewed each second; ends when it holds none."""

@@ -2,10 +2,12 @@
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from django.test import override_settings
 
 from messaging.consume import reader as reader_module
 from messaging.consume.reader import Reader
 from messaging.envelope import Record
+from messaging.errors import FatalClientError
 from tests.consume.messages import TOPIC, placed
 from tests.flow_tools import Flow, lag, produce_envelope, wait_until
 
@@ -77,3 +79,55 @@ class TestOffsetsOfWhatIsHandled:
         flow.close()
 
         assert lag(INVENTORY) == 1
+
+
+class Silent:
+    """The client, which reads nothing any more and does not say so."""
+
+    def __init__(self, client: Consumer) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._client, name)
+
+    def poll(self, timeout: float) -> None:
+        self._client.pause(self._client.assignment())
+        self._client.poll(timeout)
+
+
+class TestAClientThatHasGoneBlind:
+    @pytest.fixture(autouse=True)
+    def _impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reader_module, "QUIET_SECONDS", 0.5)
+        monkeypatch.setattr(reader_module, "SUSPECT_SECONDS", 0.5)
+
+    def test_is_given_up_when_another_one_reads_what_it_does_not(
+        self, flow: Flow, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        reader = flow.reader(INVENTORY)
+        produce_envelope(TOPIC, placed())
+        reader.handled(next_records(reader))
+        monkeypatch.setattr(reader, "_consumer", Silent(reader._consumer))
+        produce_envelope(TOPIC, placed())
+
+        with pytest.raises(FatalClientError, match=f"another one reads {TOPIC}"):
+            wait_until(lambda: reader.next_batch(0.1), what="it is given up")
+
+    def test_is_told_from_one_that_has_read_everything(self, flow: Flow) -> None:
+        reader = flow.reader(INVENTORY)
+        produce_envelope(TOPIC, placed())
+        reader.handled(next_records(reader))
+
+        for _ in range(30):
+            assert reader.next_batch(0.1) == []
+        produce_envelope(TOPIC, placed())
+        assert len(next_records(reader)) == 1
+
+    def test_is_told_from_one_that_nobody_answers(self, flow: Flow) -> None:
+        reader = flow.reader(INVENTORY)
+        produce_envelope(TOPIC, placed())
+        reader.handled(next_records(reader))
+
+        with override_settings(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1"):
+            for _ in range(10):
+                assert reader.next_batch(0.1) == []

@@ -337,6 +337,32 @@ class TestAReportThatIsLate:
         assert wire_order("a") == []
 
 
+class TestAReportThatNeverComes:
+    def test_makes_the_relay_build_a_new_client_that_publishes(
+        self, flow: Flow, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(relay_module, "STALLED_SECONDS", 0.5)
+
+        class Wedged(Publisher):
+            """Stays with a leader that is none any more."""
+
+            def publish(self, message: PendingMessage) -> None:
+                pass
+
+        clients: list[Publisher] = []
+
+        def make() -> Publisher:
+            clients.append(Publisher() if clients else Wedged())
+            return clients[-1]
+
+        append_notes("a", range(1, 4))
+        flow.relay = Relay(make_publisher=make)
+
+        flow.relay_all()
+
+        assert wire_order("a") == [1, 2, 3]
+
+
 class TestADeadPartition:
     DEAD, ALIVE = 0, 1
 
