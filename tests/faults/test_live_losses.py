@@ -81,16 +81,6 @@ class TestALoss:
 
         assert_all_is_there_once(load)
 
-    def test_under_consumers_that_are_reading_is_put_back(self, scene: Scene) -> None:
-        began = timezone.now()
-        with Load() as load:
-            for _ in range(2):
-                load.wait_for(orders=100)
-                losses.make_again(scene.system, TOPIC)
-
-        assert_all_is_there_once(load)
-        assert RepairedMessage.objects.filter(repaired_at__gt=began).exists()
-
 
 class TestEveryLoss:
     @pytest.mark.parametrize("fault", [fault.name for room in (losses, offsets) for fault in room.FAULTS])

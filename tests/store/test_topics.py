@@ -56,14 +56,20 @@ class TestEnsureTopics:
         create(kafka, [scratch])
 
         wait_until(lambda: not any(missing(kafka, [scratch]) for _ in range(6)), what="every broker knows the topic")
-        assert examine_cluster(kafka, [scratch]) == []
+        # A broker that is asked may hear of it a moment later.
+        wait_until(
+            lambda: examine_cluster(kafka, [scratch]) == [], what="the topic is found, and nothing wrong with it"
+        )
 
     def test_run_twice_changes_nothing(self, kafka: AdminClient, scratch: Topic) -> None:
         create(kafka, [scratch])
 
         create(kafka, [scratch])
 
-        assert examine_cluster(kafka, [scratch]) == []
+        # A broker that is asked may hear of it a moment later.
+        wait_until(
+            lambda: examine_cluster(kafka, [scratch]) == [], what="the topic is found, and nothing wrong with it"
+        )
 
     def test_says_with_dry_run_what_it_would_make(self, kafka: AdminClient) -> None:
         absent = Topic(name=f"absent-{uuid.uuid4().hex[:8]}")
@@ -80,7 +86,10 @@ class TestTheDoctor:
     def test_lets_a_topic_be_that_takes_larger_batches(self, kafka: AdminClient, scratch: Topic) -> None:
         make(kafka, scratch, max_message_bytes="2000000")
 
-        assert examine_cluster(kafka, [scratch]) == []
+        # A broker that is asked may hear of it a moment later.
+        wait_until(
+            lambda: examine_cluster(kafka, [scratch]) == [], what="the topic is found, and nothing wrong with it"
+        )
 
     def test_finds_nothing_on_the_declared_topics(self, kafka: AdminClient, committed_db: None) -> None:
         assert examine(kafka, topics()) == []
