@@ -200,8 +200,8 @@ def dead_letter_lost_on_a_nul_byte(patch: Patch) -> None:
     """Dead letters are stored as text, and one with a NUL byte is given up."""
     insert = dead_letters._insert
 
-    def as_text(consumer: str, record: Any, why: Any) -> None:
+    def as_text(consumer: str, record: Any, **why: Any) -> None:
         if b"\x00" not in (record.value or b""):
-            insert(consumer, record, why)
+            insert(consumer, record, **why)
 
     patch.setattr(dead_letters, "_insert", as_text)
