@@ -14,6 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     ResourceType,
 )
 
+from devservices import BROKERS
 from devservices.waiting import wait_until
 
 # The client's own types are missing for these two.
@@ -79,6 +80,12 @@ def in_sync(admin: AdminClient, topic: str) -> set[int]:
     """The brokers that are an in-sync replica of any of its partitions."""
     partitions = admin.list_topics(topic, timeout=SECONDS).topics[topic].partitions.values()
     return {broker for partition in partitions for broker in partition.isrs}
+
+
+def all_in_sync(admin: AdminClient) -> bool:
+    """Whether every replica of every partition has everything, so that any of them may lead. Raises KafkaException."""
+    topics = admin.list_topics(timeout=5).topics.values()
+    return all(len(part.isrs) == len(BROKERS) for topic in topics for part in topic.partitions.values())
 
 
 def result_of(futures: Mapping[Any, Future[Any]]) -> None:

@@ -38,22 +38,20 @@ def _restore(name: str, system: System) -> None:
         system.proxy(role).restore()
 
 
-def _spoilt(roles: tuple[str, ...]) -> Callable[[System], int]:
-    return lambda system: sum(system.proxy(role).spoilt for role in roles)
+def _fault(name: str, does: str, inject: Callable[[System], str], roles: tuple[str, ...], seconds: float) -> Fault:
+    def strikes(system: System) -> int:
+        return sum(system.proxy(role).spoilt for role in roles)
+
+    heal = partial(_restore, name)
+    return Fault(name, does, "everything passes again", inject, heal, seconds, strikes=strikes, proxies=roles)
 
 
 def _of_one_broker(name: str, does: str, spoil: Spoil, *, seconds: float = 20) -> Fault:
-    inject = partial(_spoil_broker, name, spoil)
-    heal = partial(_restore, name)
-    return Fault(
-        name, does, "everything passes again", inject, heal, seconds, strikes=_spoilt(BROKERS), proxies=BROKERS
-    )
+    return _fault(name, does, partial(_spoil_broker, name, spoil), BROKERS, seconds)
 
 
 def _of_all(name: str, does: str, roles: tuple[str, ...], spoil: Spoil, *, seconds: float = 20) -> Fault:
-    inject = partial(_spoil_all, name, roles, spoil)
-    heal = partial(_restore, name)
-    return Fault(name, does, "everything passes again", inject, heal, seconds, strikes=_spoilt(roles), proxies=roles)
+    return _fault(name, does, partial(_spoil_all, name, roles, spoil), roles, seconds)
 
 
 def _of_answers(

@@ -119,6 +119,20 @@ class Server:
             yield connection
 
 
+def headers(caller: Caller, *more: str, key: str = "k") -> tuple[str, ...]:
+    """The header lines of a good POST but its length."""
+    return (
+        f"Authorization: Bearer {caller.token}",
+        "Content-Type: application/json",
+        f"Idempotency-Key: {key}",
+        *more,
+    )
+
+
+def length(body: bytes) -> str:
+    return f"Content-Length: {len(body)}"
+
+
 def all_of(connection: socket.socket) -> bytes:
     """What the server writes until it closes the connection."""
     received = b""

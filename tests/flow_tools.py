@@ -2,9 +2,12 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 from uuid import UUID
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from django.db import connection
 
 from devservices import waiting
 from messaging.consume import consumer
@@ -15,12 +18,29 @@ from messaging.produce.relay import Relay
 from messaging.registry import subscription, subscriptions
 from messaging.store.kafka import consumer_settings, producer_settings
 
+T = TypeVar("T")
+
 DEADLINE_SECONDS = 60.0
 
 
 def wait_until(condition: Callable[[], object], *, what: str, seconds: float = DEADLINE_SECONDS) -> None:
     """Ask until the condition holds; fail with `what` when it did not in time."""
     assert waiting.wait_until(lambda: bool(condition()), seconds=seconds), f"waited {seconds:.0f} s in vain: {what}"
+
+
+def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
+    """What these return, each in a thread with a database connection of its own, begun in the same moment."""
+    barrier = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], T]) -> T:
+        try:
+            barrier.wait(30)
+            return call()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(run, calls))
 
 
 def skip_what_the_log_holds() -> None:

@@ -119,11 +119,10 @@ class Relay:
         librdkafka can stay with a leader that is none any more, for ever (confluentinc/librdkafka #4898, #5430); a new
         one asks anew. What the old one had in flight is published again, and the inbox absorbs a copy too many.
         """
-        for _, published_at in self._flying.values():
-            if time.monotonic() - published_at > STALLED_SECONDS:
-                log.warning("a report is missing for too long, building a new producer", in_flight=len(self._flying))
-                self._abandon()
-            return  # the first one is the oldest
+        _, oldest = next(iter(self._flying.values()), (None, time.monotonic()))
+        if time.monotonic() - oldest > STALLED_SECONDS:
+            log.warning("a report is missing for too long, building a new producer", in_flight=len(self._flying))
+            self._abandon()
 
     def _leases(self) -> Iterator[list[int]]:
         """The shards that this relay holds, renewed each second; ends when it holds none."""

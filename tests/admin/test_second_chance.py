@@ -19,6 +19,7 @@ from messaging.models import DeadLetter, OutboxPending
 from tests.admin.conftest import Login
 from tests.admin.scene import wanting_stock
 from tests.factories import DeadLetterFactory, OutboxPendingFactory, OutboxReceiptFactory
+from tests.flow_tools import at_once
 
 REASON = {"reason": "the SKU exists now"}
 
@@ -225,7 +226,9 @@ class TestTwoOperators:
     def test_replay_at_once_and_one_is_told(self, committed_db: None, login: Login, order_id: UUID) -> None:
         letter = wanting_stock(order_id, quantity=3)
 
-        answers = at_once([login("replay_deadletter", name=name) for name in ("olga", "igor")], replay_page(letter))
+        answers = post_at_once(
+            [login("replay_deadletter", name=name) for name in ("olga", "igor")], replay_page(letter)
+        )
 
         assert sorted("done, and noted" in answer for answer in answers) == [False, True]
         assert sum("no unresolved dead letter" in answer or "was resolved" in answer for answer in answers) == 1
@@ -310,7 +313,7 @@ class TestAParkedMessage:
     def test_is_put_back_once_by_two_operators_at_once(self, committed_db: None, login: Login) -> None:
         page = unpark_page(OutboxPendingFactory(parked=True).pk)
 
-        answers = at_once([login("replay_message", name=name) for name in ("olga", "igor")], page)
+        answers = post_at_once([login("replay_message", name=name) for name in ("olga", "igor")], page)
 
         assert sorted("done, and noted" in answer for answer in answers) == [False, True]
         assert LogEntry.objects.count() == 1
@@ -336,21 +339,9 @@ class TestAParkedMessage:
         assert unpark_page(message.pk) not in login(name="igor").get(page).content.decode()
 
 
-def at_once(clients: Sequence[Client], page: str) -> list[str]:
+def post_at_once(clients: Sequence[Client], page: str) -> list[str]:
     """Each posts its reason to this page in the same moment. The pages that they are shown."""
-    start, answers = threading.Barrier(len(clients)), list[str]()
-
-    def click(client: Client) -> None:
-        start.wait()
-        answers.append(client.post(page, REASON, follow=True).content.decode())
-        connection.close()
-
-    threads = [threading.Thread(target=click, args=[client]) for client in clients]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return answers
+    return at_once([lambda c=client: c.post(page, REASON, follow=True).content.decode() for client in clients])
 
 
 def assert_still_parked() -> None:

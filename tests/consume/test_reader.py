@@ -20,6 +20,16 @@ def next_records(reader: Reader) -> list[Record]:
     return records
 
 
+class Wrapped:
+    """The client, of which a test replaces one method."""
+
+    def __init__(self, client: Consumer) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._client, name)
+
+
 class TestOffsetsOfWhatIsHandled:
     def test_are_committed_together_and_when_the_topic_falls_quiet(self, flow: Flow) -> None:
         reader = flow.reader(INVENTORY)
@@ -48,14 +58,8 @@ class TestOffsetsOfWhatIsHandled:
         produce_envelope(TOPIC, placed())
         records = next_records(reader)
 
-        class Refusing:
-            """The client, whose commits fail as they do in a rebalance."""
-
-            def __init__(self, client: Consumer) -> None:
-                self._client = client
-
-            def __getattr__(self, name: str) -> object:
-                return getattr(self._client, name)
+        class Refusing(Wrapped):
+            """Its commits fail as they do in a rebalance."""
 
             def commit(self, **_: object) -> list[TopicPartition]:
                 raise KafkaException(KafkaError(KafkaError.ILLEGAL_GENERATION))
@@ -81,14 +85,8 @@ class TestOffsetsOfWhatIsHandled:
         assert lag(INVENTORY) == 1
 
 
-class Silent:
-    """The client, which reads nothing any more and does not say so."""
-
-    def __init__(self, client: Consumer) -> None:
-        self._client = client
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._client, name)
+class Silent(Wrapped):
+    """It reads nothing any more and does not say so."""
 
     def poll(self, timeout: float) -> None:
         self._client.pause(self._client.assignment())

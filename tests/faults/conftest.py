@@ -17,6 +17,7 @@ from messaging.models import RelayShard
 from messaging.produce.shards import SHARDS
 from orders.models import ApiClient
 from tests.factories import StockItemFactory
+from tests.faults.scene import Scene
 from tests.flow_tools import skip_what_the_log_holds
 from tests.process_tools import environment
 
@@ -60,6 +61,13 @@ def client(shop: Shop, seen: Seen) -> Iterator[Client]:
     one = Client(shop.env["API_URL"], shop.env["API_TOKEN"], seen, patience=60)
     yield one
     one.close()
+
+
+@pytest.fixture
+def scene(running: Scene) -> Scene:
+    """The module's `running` scene, healed: an order goes all the way and back."""
+    running.wait_until_it_flows()
+    return running
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ from signal import SIGTERM
 from django.core.management import call_command
 from django.db import connection
 
-from devservices import BROKERS, Program, Stack
+from devservices import Program, Stack
 from faults.fault import hold
+from faults.kafka_admin import all_in_sync
 from faults.proxy import Proxy
 from faults.servers import FAULTS, heal_all
 from faults.system import NOTHING_HURT, System
@@ -38,6 +39,7 @@ COMMANDS: dict[str, Sequence[str]] = {
     "web": (sys.executable, "-m", "gunicorn", "config.wsgi"),
 }
 FLOW = ("relay", "consume-inventory", "consume-orders")
+FLOW_UNDER_CELERY = ("worker", "beat", "consume-inventory", "consume-orders")
 
 
 class Scene:
@@ -69,7 +71,7 @@ class Scene:
         self.system = System(stack, own["DATABASE_URL"], programs, proxies or {}, random.Random(random.random()))
 
     def __enter__(self) -> "Scene":
-        wait_until(patiently(self.all_in_sync), what="all replicas are in sync")
+        wait_until(patiently(lambda: all_in_sync(self.system.admin())), what="all replicas are in sync")
         skip_what_the_log_holds()
         RelayShard.objects.bulk_create([RelayShard(shard=n) for n in range(SHARDS)], ignore_conflicts=True)
         StockItemFactory(sku=PLENTY, initial=1_000_000)
@@ -90,7 +92,7 @@ class Scene:
 
     def wait_until_it_flows(self) -> None:
         """Wait until an order has gone all the way and back, and every broker is in sync again."""
-        wait_until(patiently(self.all_in_sync), what="all replicas are in sync")
+        wait_until(patiently(lambda: all_in_sync(self.system.admin())), what="all replicas are in sync")
         place(LineFactory(sku=PLENTY))
         wait_until(patiently(self._all_final), what="an order is confirmed")
 
@@ -120,11 +122,6 @@ class Scene:
     def receipts(self) -> int:
         """How many messages the brokers have acknowledged."""
         return OutboxReceipt.objects.count()
-
-    def all_in_sync(self) -> bool:
-        """Whether every replica of every partition has everything. Raises KafkaException."""
-        topics = self.system.admin().list_topics(timeout=5).topics.values()
-        return all(len(part.isrs) == len(BROKERS) for topic in topics for part in topic.partitions.values())
 
     @staticmethod
     def _all_final() -> bool:

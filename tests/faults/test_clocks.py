@@ -14,7 +14,6 @@ from messaging.produce.lease import LEASE_SECONDS
 from tests.faults.load import Load
 from tests.faults.proof import assert_nothing_lost
 from tests.faults.scene import Scene
-from tests.flow_tools import wait_until
 
 pytestmark = pytest.mark.faults
 
@@ -83,7 +82,7 @@ class TestARelayAndConsumersWithAWrongClock:
         flow_off.wait_until_it_flows()
 
         with Load() as load:
-            wait_until(lambda: len(load.accepted) > 50, what="some orders were accepted")
+            load.wait_for(orders=50)
 
         assert_nothing_lost(load.accepted)
         assert dated_outside(begin, database_now() + timedelta(seconds=10)) == []
@@ -104,7 +103,7 @@ class TestABeatWithAWrongClock:
         beat_off.wait_until_it_flows()
 
         with Load() as load:
-            wait_until(lambda: len(load.accepted) > 50, what="some orders were accepted")
+            load.wait_for(orders=50)
 
         assert_nothing_lost(load.accepted)
 
@@ -118,6 +117,6 @@ class TestABeatWhoseClockIsSetBack:
         # What the dead worker had in hand would come back by itself, but in ten minutes (visibility_timeout).
         beat_set_back.system.start("worker")
         with Load() as load:
-            wait_until(lambda: len(load.accepted) > 50, what="some orders were accepted")
+            load.wait_for(orders=50)
 
         assert_nothing_lost(load.accepted)

@@ -12,7 +12,7 @@ from faults.proxy import COMMIT, Proxy
 from messaging.models import OutboxReceipt
 from messaging.prove.audit import audit
 from orders.models import Order
-from tests.api_tools import ONE_LINE, Caller, Server
+from tests.api_tools import ONE_LINE, Caller, Server, headers, length
 from tests.faults.load import Load
 from tests.faults.proof import assert_no_attempt_spent, assert_nothing_lost
 from tests.faults.scene import FAULT_SECONDS, OUTAGE_SECONDS, Scene
@@ -39,12 +39,6 @@ def proxy(servers: Stack) -> Iterator[Proxy]:
 def running(servers: Stack, proxy: Proxy) -> Iterator[Scene]:
     with Scene(servers, env={"DATABASE_URL": through(proxy)}, proxies={"postgres": proxy}) as scene:
         yield scene
-
-
-@pytest.fixture
-def scene(running: Scene) -> Scene:
-    running.wait_until_it_flows()
-    return running
 
 
 class TestConnections:
@@ -87,16 +81,11 @@ class TestACommitWhoseAnswerIsLost:
         with Proxy(int(connection.settings_dict["PORT"])) as proxy:
             server = Server(processes, DATABASE_URL=through(proxy))
             body = json.dumps(ONE_LINE).encode()
-            headers = (
-                f"Authorization: Bearer {caller.token}",
-                "Content-Type: application/json",
-                f"Content-Length: {len(body)}",
-                "Idempotency-Key: once",
-            )
+            good = headers(caller, length(body), key="once")
             proxy.cut_after(COMMIT, times=1)
 
-            unsure, _, _ = server.ask("POST", "/api/orders", *headers, body=body)
-            status, received, answer = server.ask("POST", "/api/orders", *headers, body=body)
+            unsure, _, _ = server.ask("POST", "/api/orders", *good, body=body)
+            status, received, answer = server.ask("POST", "/api/orders", *good, body=body)
             processes.end()
 
         assert proxy.cuts == 1

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from devservices import BROKERS, Stack
 from faults import losses, offsets
-from faults.kafka_admin import in_sync
+from faults.kafka_admin import all_in_sync, in_sync
 from faults.system import System
 from inventory.models import StockItem
 from messaging.models import DeadLetter, OutboxMessage, OutboxReceipt, ProcessedMessage, RepairedMessage
@@ -77,11 +77,6 @@ def assert_all_is_there_once(*, in_the_log_too: bool = False) -> None:
     assert StockItem.objects.get().on_hand == 1000 - ORDERS
 
 
-def all_in_sync(system: System) -> bool:
-    partitions = system.admin().list_topics(TOPIC, timeout=5).topics[TOPIC].partitions.values()
-    return all(len(partition.isrs) == len(BROKERS) for partition in partitions)
-
-
 def leads_nothing(system: System, role: str) -> bool:
     leaders = system.leaders(TOPIC)
     return len(leaders) == 3 and role not in leaders.values()
@@ -142,13 +137,13 @@ class TestRecordsThatAreGone:
 
         lose(system)
         system.stack.wait_ready(hurt)
-        wait_until(patiently(lambda: all_in_sync(system)), what="it has copied everything")
+        wait_until(patiently(lambda: all_in_sync(system.admin())), what="it has copied everything")
         # From now on it leads, and what it lacked would be lost.
         for role in others:
             system.kill(role)
             wait_until(lambda r=role: leads_nothing(system, r), what="others lead")
             system.stack.wait_ready(role)
-            wait_until(patiently(lambda: all_in_sync(system)), what="it is in sync again")
+            wait_until(patiently(lambda: all_in_sync(system.admin())), what="it is in sync again")
         heal(flow)
 
         assert not RepairedMessage.objects.exists()

@@ -16,7 +16,7 @@ from messaging.prove.losses import SECOND_LOOK_SECONDS
 from tests.faults.drained import check_now, lost_until_now, nothing_travels, nothing_unread
 from tests.faults.load import Load
 from tests.faults.proof import assert_no_dead_letter, patiently
-from tests.faults.scene import Scene
+from tests.faults.scene import FLOW_UNDER_CELERY, Scene
 from tests.flow_tools import wait_until
 
 pytestmark = pytest.mark.faults
@@ -29,14 +29,8 @@ MARGIN_SECONDS = 15.0
 
 @pytest.fixture(scope="module")
 def running(servers: Stack) -> Iterator[Scene]:
-    with Scene(servers, ["worker", "beat", CONSUMER, "consume-orders"]) as scene:
+    with Scene(servers, FLOW_UNDER_CELERY) as scene:
         yield scene
-
-
-@pytest.fixture
-def scene(running: Scene) -> Scene:
-    running.wait_until_it_flows()
-    return running
 
 
 class TestALoss:

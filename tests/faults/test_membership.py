@@ -34,12 +34,6 @@ def running(servers: Stack, protocol: str) -> Iterator[Scene]:
         yield scene
 
 
-@pytest.fixture
-def scene(running: Scene) -> Scene:
-    running.wait_until_it_flows()
-    return running
-
-
 class Watch:
     """A thread that compares, again and again, what the groups committed with what the database has."""
 

@@ -8,21 +8,15 @@ from devservices import Stack
 from faults import programs
 from tests.faults.load import Load
 from tests.faults.proof import assert_no_attempt_spent, assert_nothing_lost
-from tests.faults.scene import Scene
+from tests.faults.scene import FLOW_UNDER_CELERY, Scene
 
 pytestmark = pytest.mark.faults
 
 
 @pytest.fixture(scope="module")
 def running(servers: Stack) -> Iterator[Scene]:
-    with Scene(servers, ["worker", "beat", "consume-inventory", "consume-orders"]) as scene:
+    with Scene(servers, FLOW_UNDER_CELERY) as scene:
         yield scene
-
-
-@pytest.fixture
-def scene(running: Scene) -> Scene:
-    running.wait_until_it_flows()
-    return running
 
 
 class TestTheProcesses:

@@ -7,7 +7,7 @@ import pytest
 from devservices import Stack
 from tests.faults.load import Load
 from tests.faults.proof import assert_no_attempt_spent, assert_nothing_lost
-from tests.faults.scene import FAULT_SECONDS, OUTAGE_SECONDS, Scene
+from tests.faults.scene import FAULT_SECONDS, FLOW_UNDER_CELERY, OUTAGE_SECONDS, Scene
 
 pytestmark = pytest.mark.faults
 
@@ -21,14 +21,8 @@ CLIENTS_SECONDS = 15.0
 def running(servers: Stack) -> Iterator[Scene]:
     # Short shifts, so that many are begun while the fault is on.
     env = {"RELAY_SHIFT_SECONDS": "1"}
-    with Scene(servers, ["worker", "beat", "consume-inventory", "consume-orders"], env=env) as scene:
+    with Scene(servers, FLOW_UNDER_CELERY, env=env) as scene:
         yield scene
-
-
-@pytest.fixture
-def scene(running: Scene) -> Scene:
-    running.wait_until_it_flows()
-    return running
 
 
 class TestRedis:

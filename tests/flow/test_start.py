@@ -28,6 +28,13 @@ def check(**changes: str) -> subprocess.CompletedProcess[str]:
     return start("manage.py", **changes)
 
 
+def seed_stock(database_url: str) -> subprocess.CompletedProcess[str]:
+    """A command that asks the database."""
+    env = environment() | {"DATABASE_URL": database_url}
+    command = [sys.executable, "manage.py", "seed_stock"]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("program", COMMANDS)
 class TestEveryProgram:
@@ -112,24 +119,13 @@ class TestASetting:
     def test_of_libpq_comes_in_the_database_s_url(self) -> None:
         url = environment()["DATABASE_URL"] + "?sslmode=require&options=-c%20search_path%3Dpublic"
 
-        ended = subprocess.run(
-            [sys.executable, "manage.py", "seed_stock"],
-            cwd=ROOT,
-            env=environment() | {"DATABASE_URL": url},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        ended = seed_stock(url)
 
         assert ended.returncode != 0
         assert "server does not support SSL, but SSL was required" in ended.stderr
 
     def test_database_that_does_not_answer_is_said_in_one_sentence(self) -> None:
-        env = environment() | {"DATABASE_URL": "postgres://x:y@127.0.0.1:1/x"}
-
-        ended = subprocess.run(
-            [sys.executable, "manage.py", "seed_stock"], cwd=ROOT, env=env, capture_output=True, text=True, check=False
-        )
+        ended = seed_stock("postgres://x:y@127.0.0.1:1/x")
 
         assert ended.returncode != 0
         assert "the database does not answer" in ended.stderr

@@ -1,17 +1,15 @@
 """However often a POST is repeated, and whatever happens between, its key makes at most one order."""
 
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connection
-from django.http import HttpResponse
 
 from orders.models import Order
 from tests.api_tools import Caller, problem_of, rows_written
-from tests.flow_tools import wait_until
+from tests.flow_tools import at_once, wait_until
 
 ONE_ORDER = {
     "orders_order": 1,
@@ -20,21 +18,6 @@ ONE_ORDER = {
     "outbox_message": 1,
     "outbox_pending": 1,
 }
-
-
-def at_once(count: int, call: Callable[[], HttpResponse]) -> list[HttpResponse]:
-    """The answers of `count` threads that start together, each with a database connection of its own."""
-    barrier = threading.Barrier(count)
-
-    def run() -> HttpResponse:
-        try:
-            barrier.wait(30)
-            return call()
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(count) as threads:
-        return [future.result() for future in [threads.submit(run) for _ in range(count)]]
 
 
 class TestARepeatedPost:
@@ -86,7 +69,7 @@ class TestARepeatedPost:
 
 class TestParallelPosts:
     def test_with_one_key_make_one_order_and_one_message(self, caller: Caller) -> None:
-        responses = at_once(50, lambda: caller.place(key="k"))
+        responses = at_once([lambda: caller.place(key="k")] * 50)
 
         placed = [response for response in responses if response.status_code == 201]
         assert len({response.content for response in placed}) == 1
@@ -96,7 +79,7 @@ class TestParallelPosts:
         assert rows_written() == ONE_ORDER
 
     def test_with_a_key_each_make_an_order_each(self, caller: Caller) -> None:
-        responses = at_once(20, caller.place)
+        responses = at_once([caller.place] * 20)
 
         assert {response.status_code for response in responses} == {201}
         assert rows_written() == dict.fromkeys(ONE_ORDER, 20)
@@ -104,7 +87,7 @@ class TestParallelPosts:
     def test_that_cancel_one_order_write_one_message(self, caller: Caller) -> None:
         order_id = json.loads(caller.place().content)["id"]
 
-        responses = at_once(20, lambda: caller.cancel(order_id))
+        responses = at_once([lambda: caller.cancel(order_id)] * 20)
 
         assert {response.status_code for response in responses} == {202}
         assert rows_written()["outbox_message"] == 2
@@ -116,7 +99,7 @@ class TestAPostInFlight:
         with ThreadPoolExecutor(1) as thread:
             other.set_autocommit(False)
             other.cursor().execute("LOCK TABLE outbox_message")
-            first = thread.submit(lambda: at_once(1, lambda: caller.place(key="k"))[0])
+            first = thread.submit(lambda: at_once([lambda: caller.place(key="k")])[0])
             wait_until(lambda: _waiting_for_a_lock() == 1, what="the first POST is inside its transaction")
 
             second = caller.place(key="k")

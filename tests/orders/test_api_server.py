@@ -13,25 +13,11 @@ from django.db import connection as database
 
 from messaging.models import OutboxPending
 from orders.models import Order
-from tests.api_tools import ONE_LINE, Caller, Server, all_of, rows_written
+from tests.api_tools import ONE_LINE, Caller, Server, all_of, headers, length, rows_written
 from tests.flow_tools import wait_until
 from tests.process_tools import Processes
 
 BODY = json.dumps(ONE_LINE).encode()
-
-
-def headers(caller: Caller, *more: str, key: str = "k") -> tuple[str, ...]:
-    """The header lines of a good POST but its length."""
-    return (
-        f"Authorization: Bearer {caller.token}",
-        "Content-Type: application/json",
-        f"Idempotency-Key: {key}",
-        *more,
-    )
-
-
-def length(body: bytes) -> str:
-    return f"Content-Length: {len(body)}"
 
 
 def code_of(body: bytes) -> str:

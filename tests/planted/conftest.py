@@ -7,20 +7,20 @@ import pytest
 from django.db import connection
 
 from devservices import BROKERS, Stack
-from faults.kafka_admin import set_topic
+from faults.kafka_admin import all_in_sync, set_topic
 from faults.system import System
 from messaging.consume import consumer
 from tests.consume.messages import TOPIC
 from tests.factories import StockItemFactory
 from tests.flow_tools import Flow, wait_until
-from tests.planted.stage import Stage, all_in_sync
+from tests.planted.stage import Stage
 from tests.process_tools import environment
 
 
 @pytest.fixture
 def stage(flow: Flow, stack: Stack, monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[Stage]:
     system = System(stack, environment()["DATABASE_URL"])
-    wait_until(lambda: all_in_sync(system), what="every broker has copied everything")
+    wait_until(lambda: all_in_sync(system.admin()), what="every broker has copied everything")
     StockItemFactory(sku="SKU-A", initial=100)
     monkeypatch.setattr(consumer, "POLL_SECONDS", 0.3)
     yield Stage(flow, monkeypatch, system, settings, patience=3)

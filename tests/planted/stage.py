@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from devservices import BROKERS
-from faults import losses
 from faults.checker import Place
 from faults.system import System
 from messaging.consume import consumer
@@ -107,9 +105,3 @@ def consume(flow: Flow, name: str, *, at_least: int = 0) -> int:
         count += read
         assert time.monotonic() < deadline, f"{name} read {count} records, not {at_least}, or is no member of its group"
     return count
-
-
-def all_in_sync(system: System) -> bool:
-    """Whether each partition has its three replicas, so that any of them may lead."""
-    there = system.admin().list_topics(timeout=10).topics
-    return all(len(part.isrs) == len(BROKERS) for topic in losses.TOPICS for part in there[topic].partitions.values())

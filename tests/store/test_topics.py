@@ -36,6 +36,10 @@ def make(kafka: AdminClient, topic: Topic, *, replicas: int = 3, **settings: str
     new = NewTopic(topic.name, num_partitions=1, replication_factor=replicas, config=config)
     for future in kafka.create_topics([new]).values():
         future.result(30)
+    wait_until_known(kafka, topic)
+
+
+def wait_until_known(kafka: AdminClient, topic: Topic) -> None:
     # Any broker may be asked, and each hears of the topic in its own time.
     wait_until(lambda: not any(missing(kafka, [topic]) for _ in range(6)), what="every broker knows the topic")
 
@@ -55,21 +59,16 @@ class TestEnsureTopics:
     def test_makes_what_is_missing_with_safe_settings(self, kafka: AdminClient, scratch: Topic) -> None:
         create(kafka, [scratch])
 
-        wait_until(lambda: not any(missing(kafka, [scratch]) for _ in range(6)), what="every broker knows the topic")
-        # A broker that is asked may hear of it a moment later.
-        wait_until(
-            lambda: examine_cluster(kafka, [scratch]) == [], what="the topic is found, and nothing wrong with it"
-        )
+        wait_until_known(kafka, scratch)
+        assert examine_cluster(kafka, [scratch]) == []
 
     def test_run_twice_changes_nothing(self, kafka: AdminClient, scratch: Topic) -> None:
         create(kafka, [scratch])
 
         create(kafka, [scratch])
 
-        # A broker that is asked may hear of it a moment later.
-        wait_until(
-            lambda: examine_cluster(kafka, [scratch]) == [], what="the topic is found, and nothing wrong with it"
-        )
+        wait_until_known(kafka, scratch)
+        assert examine_cluster(kafka, [scratch]) == []
 
     def test_says_with_dry_run_what_it_would_make(self, kafka: AdminClient) -> None:
         absent = Topic(name=f"absent-{uuid.uuid4().hex[:8]}")
@@ -86,10 +85,7 @@ class TestTheDoctor:
     def test_lets_a_topic_be_that_takes_larger_batches(self, kafka: AdminClient, scratch: Topic) -> None:
         make(kafka, scratch, max_message_bytes="2000000")
 
-        # A broker that is asked may hear of it a moment later.
-        wait_until(
-            lambda: examine_cluster(kafka, [scratch]) == [], what="the topic is found, and nothing wrong with it"
-        )
+        assert examine_cluster(kafka, [scratch]) == []
 
     def test_finds_nothing_on_the_declared_topics(self, kafka: AdminClient, committed_db: None) -> None:
         assert examine(kafka, topics()) == []
