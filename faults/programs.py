@@ -1,6 +1,6 @@
-"""Faults of the application's own processes, and of the membership of its consumers."""
+"""Faults of the application's own processes, their clocks, and the membership of the consumers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from faults.fault import Fault, pausing
@@ -8,6 +8,8 @@ from faults.system import FaultRefused, System
 
 CONSUMERS = ("consume-inventory", "consume-orders")
 STORM = "consumer-storm"
+CLOCK = "program-clock-wrong"
+HOUR = 3600
 _EXTRA = 2  # more members of each group
 
 
@@ -23,6 +25,28 @@ def _kill(system: System) -> str:
 
 def _one(system: System) -> tuple[Sequence[str], str]:
     return [_some_program(system)], ""
+
+
+def wrong_clock(env: Mapping[str, str], seconds: int) -> dict[str, str]:
+    """The environment of a program, with a clock that is wrong by so much."""
+    settings = env.get("DJANGO_SETTINGS_MODULE", "config.settings")
+    return {
+        **env,
+        "DJANGO_SETTINGS_MODULE": "faults.wrong_clock",
+        "CLOCK_SETTINGS": settings,
+        "CLOCK_OFFSET_SECONDS": str(seconds),
+    }
+
+
+def _set_clock(system: System) -> str:
+    program, seconds = system.program(_some_program(system)), system.random.choice([HOUR, -HOUR])
+    system.remember(CLOCK, [program.role])
+    return system.run(replace(program, env=wrong_clock(program.env, seconds)), f"with a clock {seconds:+} s off")
+
+
+def _set_clock_right(system: System) -> None:
+    for role in system.take_hurt_by(CLOCK):
+        system.run(system.program(role), "with the right clock")
 
 
 def _storm(system: System) -> str:
@@ -60,6 +84,14 @@ def _calm(system: System) -> None:
 FAULTS = [
     Fault("program-kill", "SIGKILL to one of the application's processes.", "the supervisor starts it again", _kill),
     pausing("program-pause", "SIGSTOP to one of the application's processes.", "SIGCONT", _one, seconds=15),
+    Fault(
+        CLOCK,
+        "One of the application's processes runs with a clock that is an hour fast, or slow.",
+        "it is started again with the right one",
+        _set_clock,
+        _set_clock_right,
+        seconds=20,
+    ),
     Fault(
         STORM,
         "More members of the consumer groups join, leave, die and stand still, every 2 seconds.",

@@ -103,6 +103,11 @@ class System:
         """Start what was stopped."""
         return self._try(lambda: self.stack.start(role), f"start {role}")
 
+    def run(self, program: Program, how: str) -> str:
+        """Run this program in place of the one of its role."""
+        self.stop(program.role, orderly=True)
+        return self._try(lambda: self.stack.add([program]), f"{program.role} runs {how}")
+
     def remember(self, fault: str, roles: Sequence[str]) -> None:
         """Note whom a fault has hurt, so that it can be healed."""
         self._hurt.setdefault(fault, []).extend(roles)

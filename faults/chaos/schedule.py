@@ -17,6 +17,7 @@ WEIGHTS: dict[str, tuple[float, float, float]] = {
     CRASH_POINT: (30, 1, 6),
     "program-kill": (8, 0, 0),
     "program-pause": (6, 1, 8),
+    "program-clock-wrong": (2, 2, 8),
     "consumer-storm": (4, 2, 6),
     "postgres-terminate-backends": (8, 0, 0),
     "postgres-commit-answer-cut": (5, 1, 4),

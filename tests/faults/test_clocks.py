@@ -9,6 +9,7 @@ from django.apps import apps
 from django.db import connection, models
 
 from devservices import Stack
+from faults.programs import HOUR, wrong_clock
 from messaging.models import RelayShard
 from messaging.produce.lease import LEASE_SECONDS
 from tests.faults.load import Load
@@ -17,14 +18,12 @@ from tests.faults.scene import Scene
 
 pytestmark = pytest.mark.faults
 
-HOUR = 3600
-WRONG_CLOCK = "tests.faults.wrong_clock"
 WITH_BEAT = ["worker", "beat", "consume-inventory", "consume-orders"]
 
 
 def wrong(seconds: int) -> dict[str, str]:
-    """The environment of a process whose clock is wrong by so much."""
-    return {"DJANGO_SETTINGS_MODULE": WRONG_CLOCK, "CLOCK_OFFSET_SECONDS": str(seconds)}
+    """What the environment of a process needs, for its clock to be wrong by so much."""
+    return wrong_clock({"DJANGO_SETTINGS_MODULE": "tests.settings"}, seconds)
 
 
 def database_now() -> datetime:
