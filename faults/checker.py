@@ -16,7 +16,6 @@ from faults.histories import Database, histories
 
 Place = tuple[str, int, int]  # topic, partition, offset
 Lost = Mapping[str, datetime]  # topic -> until when records of it were made to vanish, by the database's clock
-_MOST_HISTORIES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +96,7 @@ def check(
         if groups_at_the_end:
             violations += [Violation("I7", place, what) for place, what in log.unread(bootstrap_servers)]
         counts |= {"in_log": len(receipts) - len(gone), "gone_from_log_after_use": len(gone) - len(missing)}
-        return Verdict(
-            violations, counts, histories(db, [v.id for v in violations[:_MOST_HISTORIES]], bootstrap_servers)
-        )
+        return Verdict(violations, counts, histories(db, {v.id for v in violations}, bootstrap_servers))
 
 
 def _was_made_to_vanish(row: log.Receipt, lost_until: Lost) -> bool:
