@@ -26,6 +26,25 @@ def settle(count: int) -> None:
         )
 
 
+def park(count: int) -> None:
+    """Messages that wait, half of them put aside: what an operator looks for among the settled ones."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            WITH written AS (
+                INSERT INTO outbox_message
+                    (message_id, message_type, source, topic, partition_key, sequence, payload, traceparent)
+                SELECT gen_random_uuid(), 'bench.waiting.v1', 'bench', 'orders.events', gen_random_uuid()::text, 1,
+                       '{"filler": "x"}', NULL
+                FROM generate_series(1, %s) RETURNING *
+            )
+            INSERT INTO outbox_pending (outbox_id, shard, parked_at)
+            SELECT id, 0, CASE WHEN id %% 2 = 0 THEN now() END FROM written
+            """,
+            [count],
+        )
+
+
 def empty() -> None:
     """Forget every message."""
     with connection.cursor() as cursor:

@@ -15,6 +15,8 @@ from messaging.store.kafka import producer_settings
 
 log = structlog.get_logger(__name__)
 
+CONNECT_SECONDS = 1.0  # a new client waits for its first broker before it is given messages
+
 # The message's own faults: Kafka will answer the same however often it is asked. Everything else, a
 # missing topic or permission included, is somebody else's to mend: the row stays and is tried again.
 _PERMANENT = {
@@ -25,8 +27,6 @@ _PERMANENT = {
     KafkaError.INVALID_TIMESTAMP,
     KafkaError._INVALID_ARG,
 }
-
-
 # … and these are said of a whole batch: which of its messages is at fault shows when each travels alone.
 _OF_THE_BATCH = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE}
 
@@ -94,7 +94,14 @@ class Publisher:
                 producer.close()
 
     def _make(self, **settings: int) -> Producer:
-        return Producer(producer_settings() | {"error_cb": self._on_error} | settings)
+        producer = Producer(producer_settings() | {"error_cb": self._on_error} | settings)
+        # librdkafka asks for the idempotent producer's id as soon as a message is there. Before it is connected it
+        # asks in vain, and asks again half a second later: all messages would wait so long.
+        try:
+            producer.list_topics(timeout=CONNECT_SECONDS)
+        except KafkaException as error:
+            log.warning("no broker answers yet, messages wait in the client", error=str(error))
+        return producer
 
     def _publish_alone(self, message: PendingMessage, error: KafkaError) -> None:
         _log("its batch was refused, publishing it alone", message, error)
