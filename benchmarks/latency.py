@@ -19,7 +19,7 @@ from devservices import Stack
 from messaging.store.kafka import admin_client
 
 # Brokers that have just started run three times slower: their code is compiled while they work.
-RATE, SECONDS, WARM_UP_SECONDS, CLIENTS = 200, 30, 20, 4
+RATE, SECONDS, WARM_UP_SECONDS, CLIENTS = 200, 90, 20, 4
 
 
 def run(stack: Stack) -> list[Row]:

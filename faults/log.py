@@ -67,7 +67,7 @@ def _records(topics: Collection[str], servers: str) -> Iterator[tuple[Place, str
                         reader.seek(TopicPartition(topic, partition, (message.offset() or 0) + 1))
                     continue
                 headers: Any = message.headers() or []
-                id_ = next(((value or b"").decode() for name, value in headers if name == "ce_id"), "")
+                id_ = next(((value or b"").decode(errors="replace") for name, value in headers if name == "ce_id"), "")
                 value = message.value()
                 digest = hashlib.sha256(value if isinstance(value, bytes) else b"").hexdigest()
                 yield (topic, partition, message.offset() or 0), id_, digest
