@@ -3,12 +3,10 @@
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import TypeVar
 from uuid import UUID
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from django.db import connection
 
 from devservices import waiting
@@ -17,8 +15,8 @@ from messaging.consume.reader import Reader
 from messaging.envelope import Envelope, encode_headers
 from messaging.models import OutboxMessage, OutboxPending
 from messaging.produce.relay import Relay
-from messaging.registry import Subscription, subscription, subscriptions
-from messaging.store.kafka import admin_client, producer_settings
+from messaging.registry import subscription, subscriptions
+from messaging.store.kafka import consumer_settings, producer_settings
 
 T = TypeVar("T")
 
@@ -48,36 +46,24 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
 def skip_what_the_log_holds() -> None:
     """Move every group to the end of the log: what earlier tests wrote is none of this test's business."""
     for declared in subscriptions():
+        reader = Consumer(consumer_settings(declared.consumer))
         # A member that an earlier test killed keeps the group for its session's time, and on a machine under
         # load a leader may just be changing.
-        wait_until(lambda d=declared: _moved_to_the_end(d), what="the group is free")
+        wait_until(lambda r=reader, d=declared: _moved_to_the_end(r, d.topics), what="the group is free")
+        reader.close()
 
 
-def _moved_to_the_end(declared: Subscription) -> bool:
+def _moved_to_the_end(reader: Consumer, topics: Sequence[str]) -> bool:
+    ends = []
     try:
-        ends = _offsets(_partitions(declared), OffsetSpec.latest())
-        places = [TopicPartition(topic, partition, end) for (topic, partition), end in ends.items()]
-        request = [ConsumerGroupTopicPartitions(declared.consumer, places)]
-        (answer,) = _admin().alter_consumer_group_offsets(request, request_timeout=15).values()
-        return not any(part.error for part in answer.result().topic_partitions)
+        for topic in topics:
+            for partition in reader.list_topics(topic, timeout=15).topics[topic].partitions:
+                _, high = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
+                ends.append(TopicPartition(topic, partition, high))
+        answers = reader.commit(offsets=ends, asynchronous=False)
     except KafkaException:
         return False
-
-
-@cache
-def _admin() -> AdminClient:
-    """One client for the whole run: a new one takes longer to connect than to answer."""
-    return admin_client()
-
-
-def _partitions(declared: Subscription) -> list[TopicPartition]:
-    known = {topic: _admin().list_topics(topic, timeout=15).topics[topic].partitions for topic in declared.topics}
-    return [TopicPartition(topic, partition) for topic, partitions in known.items() for partition in partitions]
-
-
-def _offsets(partitions: list[TopicPartition], spec: OffsetSpec) -> dict[tuple[str, int], int]:
-    answers = _admin().list_offsets(dict.fromkeys(partitions, spec), request_timeout=15)
-    return {(part.topic, part.partition): answer.result().offset for part, answer in answers.items()}
+    return not any(answer.error for answer in answers)
 
 
 class Flow:
@@ -131,13 +117,16 @@ def backlog() -> int:
 
 def lag(consumer_name: str) -> int:
     """How many records the group has not committed yet."""
-    partitions = _partitions(subscription(consumer_name))
-    request = [ConsumerGroupTopicPartitions(consumer_name, partitions)]
-    (answer,) = _admin().list_consumer_group_offsets(request, request_timeout=15).values()
-    low, high = _offsets(partitions, OffsetSpec.earliest()), _offsets(partitions, OffsetSpec.latest())
-    committed = {(part.topic, part.partition): part.offset for part in answer.result().topic_partitions}
-    # A log that was cut short may end before the offset.
-    return sum(max(0, high[place] - max(committed[place], low[place])) for place in high)
+    probe = Consumer(consumer_settings(consumer_name))
+    total = 0
+    for topic in subscription(consumer_name).topics:
+        partitions = probe.list_topics(topic, timeout=15).topics[topic].partitions
+        for part in probe.committed([TopicPartition(topic, p) for p in partitions], timeout=15):
+            low, high = probe.get_watermark_offsets(TopicPartition(topic, part.partition), timeout=15)
+            # A log that was cut short may end before the offset.
+            total += max(0, high - max(part.offset, low))
+    probe.close()
+    return total
 
 
 def produce_raw(
