@@ -5,12 +5,13 @@ PIP := 26.3
 ORDERS ?= 500
 CLIENTS ?= 8
 FORMAT ?= text
+LINES := 20
 SECONDS ?= 600
 FAULTS_PER_MINUTE ?= 60
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup constraints demo up status env logs down test test-faults test-planted chaos test-compose bench
+.PHONY: help setup constraints demo up status env logs down reset test test-faults test-planted chaos test-compose bench
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*  ## (.*)/  make \1\t\2/; s/\$$\$$/$$/' | expand -t 22
@@ -48,11 +49,14 @@ status: .venv/.ready  ## what runs (FORMAT=json for machines)
 env: .venv/.ready  ## addresses and credentials: eval "$$(make -s env)"
 	@$(BIN)/python -m demo env
 
-logs: .venv/.ready  ## the end of each process's log
-	@$(BIN)/python -m demo logs
+logs: .venv/.ready  ## the end of each process's log: ROLE=web LINES=20
+	@$(BIN)/python -m demo logs $(if $(ROLE),--role $(ROLE)) --lines $(LINES)
 
 down: .venv/.ready  ## stop everything started in this checkout
 	@$(BIN)/python -m demo down
+
+reset: .venv/.ready  ## make down, and delete the data of make up
+	@$(BIN)/python -m demo down --remove
 
 test: .venv/.ready  ## all tests, on servers of their own
 	@$(BIN)/python -m devservices exec --ephemeral -- $(BIN)/python -m pytest $(ARGS)

@@ -43,9 +43,15 @@ def main() -> int:
     return 0
 
 
+def _name(text: str) -> str:
+    if text not in NAMES:
+        raise argparse.ArgumentTypeError(f"{text!r} is no benchmark: choose from {', '.join(NAMES)}")
+    return text
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*NAMES, []], help=f"which of {', '.join(NAMES)} (default: all)")
+    parser.add_argument("names", nargs="*", type=_name, help=f"which of {', '.join(NAMES)} (default: all)")
     parser.add_argument("--format", choices=["text", "json"], default="text")
     return parser
 

@@ -43,7 +43,8 @@ def required(name: str, *, example: str, parse: Callable[[str], T]) -> T:
     if not text:
         raise ImproperlyConfigured(
             f"the setting {name} is missing. Set it in the environment or in .env, "
-            f"for example {name}={example} (.env.example documents every setting)."
+            f"for example {name}={example} (.env.example documents every setting). "
+            'The settings of what `make up` runs: eval "$(make -s env)".'
         )
     return _parsed(name, text, example, parse)
 
@@ -73,7 +74,9 @@ def url_of(*schemes: str) -> Callable[[str], str]:
         parts = urlsplit(text)
         _ = parts.port  # raises ValueError where it is no number
         if parts.scheme not in schemes or not parts.hostname:
-            raise ValueError(f"it must be a URL that starts with {' or '.join(schemes)}:// and has a host")
+            raise ValueError(
+                f"it must be a URL that starts with {' or '.join(f'{scheme}://' for scheme in schemes)} and has a host"
+            )
         return text
 
     return parse

@@ -22,7 +22,8 @@ from config.env import (
 from config.logs import log_as_told
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env.read_env(BASE_DIR / ".env")
+if (BASE_DIR / ".env").exists():
+    env.read_env(BASE_DIR / ".env")
 
 # --- Django ------------------------------------------------------------------------------------
 SECRET_KEY = required("SECRET_KEY", example="<50 random characters>", parse=secret)

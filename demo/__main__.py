@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from demo import system
+from demo.options import add_options, as_arguments
 from devservices import DevservicesError, Stack
 from devservices.running import is_in_use, run_in
 
@@ -23,31 +24,36 @@ UP = VAR / "up"
 
 
 def main() -> int:
-    arguments, rest = _parser().parse_known_args()
-    if rest and arguments.command is not _run:
-        _parser().error(f"unknown arguments: {' '.join(rest)}")
-    command: Callable[[argparse.Namespace, list[str]], int] = arguments.command
+    arguments = _parser().parse_args()
+    command: Callable[[argparse.Namespace], int] = arguments.command
     try:
-        return command(arguments, rest)
+        return command(arguments)
     except DevservicesError as error:
-        print(f"demo: {error}", file=sys.stderr)
+        _say(str(error))
         return 1
     except KeyboardInterrupt:
+        if command is _up:
+            _say("interrupted; what was started runs on: `make up` starts the rest, `make down` stops it")
         return 130
 
 
-def _run(arguments: argparse.Namespace, rest: list[str]) -> int:
+def _run(arguments: argparse.Namespace) -> int:
     stack = Stack(arguments.folder / "demo")
+    if is_in_use(stack.folder):
+        raise DevservicesError("another `make demo` runs in this checkout. Wait for its end, or stop it: `make down`.")
     # What an earlier run left behind when it was killed.
     stack.down(remove=True)
-    return run_in(stack, [sys.executable, "-m", "demo.drive", *rest], remove=True)
+    return run_in(stack, [sys.executable, "-m", "demo.drive", *as_arguments(arguments)], remove=True)
 
 
-def _up(arguments: argparse.Namespace, _: list[str]) -> int:
+def _up(arguments: argparse.Namespace) -> int:
     stack = _left_running(arguments)
+    _say("starting PostgreSQL, three Kafka brokers and Redis")
     stack.up()
     env = system.settings(stack)
+    _say("making tables, topics, stock and credentials")
     _prepare(stack, env)
+    _say("starting web, beat, worker and two consumers")
     stack.add(system.programs(stack, env))
     _wait_for(f"{env['API_URL']}/readyz")
     print(f"API      {env['API_URL']}/api/docs   Authorization: Bearer {env['API_TOKEN']}")
@@ -79,7 +85,7 @@ def _prepare(stack: Stack, env: dict[str, str]) -> None:
     subprocess.run([sys.executable, "-c", code], cwd=system.ROOT, env={**os.environ, **stack.env(), **env}, check=True)
 
 
-def _status(arguments: argparse.Namespace, _: list[str]) -> int:
+def _status(arguments: argparse.Namespace) -> int:
     processes = _left_running(arguments).processes()
     if arguments.format == "json":
         print(json.dumps([asdict(process) for process in processes], indent=2))
@@ -91,7 +97,7 @@ def _status(arguments: argparse.Namespace, _: list[str]) -> int:
     return 0
 
 
-def _env(arguments: argparse.Namespace, _: list[str]) -> int:
+def _env(arguments: argparse.Namespace) -> int:
     stack = _left_running(arguments)
     if not stack.processes():
         raise DevservicesError("Nothing runs, so there are no addresses. Run `make up` first.")
@@ -100,15 +106,15 @@ def _env(arguments: argparse.Namespace, _: list[str]) -> int:
     return 0
 
 
-def _logs(arguments: argparse.Namespace, _: list[str]) -> int:
+def _logs(arguments: argparse.Namespace) -> int:
     logs = sorted(str(path) for path in (_left_running(arguments).folder / "logs").glob(f"{arguments.role}.log"))
     if not logs:
         raise DevservicesError(f"There are no logs of {arguments.role!r}. Run `make up` first.")
     return subprocess.run(["tail", "-n", str(arguments.lines), *logs], check=False).returncode
 
 
-def _down(arguments: argparse.Namespace, _: list[str]) -> int:
-    _left_running(arguments).down()
+def _down(arguments: argparse.Namespace) -> int:
+    _left_running(arguments).down(remove=arguments.remove)
     for folder in (arguments.folder / "demo", *abandoned(arguments.folder)):
         if folder.exists():
             Stack(folder).down(remove=True)
@@ -132,16 +138,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, command: Callable[[argparse.Namespace, list[str]], int], text: str) -> argparse.ArgumentParser:
+    def add(name: str, command: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=text, description=text)
         added.set_defaults(command=command)
         return added
 
-    add(
-        "run",
-        _run,
-        "Start everything, drive orders, kill three processes, prove that nothing was lost, stop.",
-    )
+    add_options(add("run", _run, "Start everything, drive orders, kill three processes, prove all, stop everything."))
     add("up", _up, "Start everything and leave it running.")
     add("status", _status, "What runs: role, state, pid, port.").add_argument(
         "--format", choices=["text", "json"], default="text"
@@ -150,8 +152,13 @@ def _parser() -> argparse.ArgumentParser:
     logs = add("logs", _logs, "The end of each process's log.")
     logs.add_argument("--lines", type=int, default=20)
     logs.add_argument("--role", default="*", help="one role's log only")
-    add("down", _down, "Stop the system, and what a killed demo or test left behind. Data of `make up` stays.")
+    down = add("down", _down, "Stop the system, and what a killed demo or test left behind. Data of `make up` stays.")
+    down.add_argument("--remove", action="store_true", help="delete the data of `make up`, too")
     return parser
+
+
+def _say(text: str) -> None:
+    print(f"demo: {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 
 import django
 import httpx
+from tqdm import tqdm
 
 from demo.load import Load, LoadFailed, Sent
+from demo.options import add_options
 
 if TYPE_CHECKING:
     from demo.faults import Comeback
@@ -169,25 +171,14 @@ def _print_proof(result: "Proof", *, holds: bool, killed: bool) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"demo: {text}", file=sys.stderr, flush=True)
+    tqdm.write(f"demo: {text}", file=sys.stderr)  # above the progress bar, where there is one
+    sys.stderr.flush()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m demo.drive", description=__doc__)
-    parser.add_argument("--orders", type=_positive, default=500, help="orders to place (default 500)")
-    parser.add_argument("--clients", type=_positive, default=8, help="clients at the same time (default 8)")
-    parser.add_argument("--deadline", type=float, default=90, help="seconds until all must be final (default 90)")
-    parser.add_argument("--seed", type=int, default=1, help="the load's random seed (default 1)")
-    parser.add_argument("--no-faults", action="store_true", help="kill nothing")
-    parser.add_argument("--format", choices=["text", "json"], default="text", help="the proof's format")
+    add_options(parser)
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("it must be 1 or more")
-    return number
 
 
 if __name__ == "__main__":

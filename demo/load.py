@@ -60,7 +60,7 @@ class Load:
         for number in range(before):
             work.put(number)
         failures: list[BaseException] = []
-        with tqdm(total=self.orders, unit="order", desc="orders", mininterval=0.5) as bar:
+        with tqdm(total=self.orders, unit="order", desc="orders", mininterval=0.5, disable=None) as bar:
             threads = [
                 threading.Thread(
                     target=self._client, args=(work, all_given, sent, bar, failures), name=f"client-{n}", daemon=True

@@ -59,7 +59,8 @@ class Proof:
     def as_json(self) -> dict[str, Any]:
         """All of it, for machines: the audit's report and what this run adds."""
         of_this_run = {name: value for name, value in asdict(self).items() if name != "report"}
-        return self.report | of_this_run
+        p50, p99 = self.latency_ms
+        return self.report | of_this_run | {"latency_ms": {"p50": p50, "p99": p99}}
 
     @property
     def holds(self) -> bool:

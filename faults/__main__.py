@@ -57,6 +57,7 @@ def _run(arguments: argparse.Namespace) -> int:
         begun = time.monotonic()
         heal_all(system)
         _tell(f"healed: all servers answer, {time.monotonic() - begun:.1f} s later")
+        _tell("whether all is still there: `python manage.py audit --deep`")
     return 0
 
 
@@ -72,6 +73,16 @@ def running_system(folder: Path, *, seed: int | None = None) -> System:
 
 def _tell(line: str) -> None:
     print(f"{datetime.now():%H:%M:%S} {line}", flush=True)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
+    return seconds
 
 
 def _fault(name: str) -> str:
@@ -91,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="inject one fault into the system of `make up`, hold it, heal it")
     run.set_defaults(command=_run)
     run.add_argument("fault", type=_fault, metavar="FAULT")
-    run.add_argument("--seconds", type=float, help="how long to hold it (each fault has its own default)")
+    run.add_argument("--seconds", type=_seconds, help="how long to hold it (each fault has its own default)")
     run.add_argument("--seed", type=int, help="the same seed makes the same choices")
     run.add_argument("--folder", type=Path, default=UP, help="the stack's folder (%(default)s)")
     return parser

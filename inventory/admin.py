@@ -8,7 +8,7 @@ from inventory.models import StockItem, StockMovement
 from messaging.admin import ReadOnlyAdmin, as_uuid, key_links
 from messaging.admin.links import search_link
 from messaging.admin.read_only import column
-from messaging.admin.show import NONE, linked, mono
+from messaging.admin.show import NONE, age, linked, mono, two_lines
 
 
 @admin.register(StockItem)
@@ -30,7 +30,7 @@ class StockItemAdmin(ReadOnlyAdmin[StockItem]):
 
 @admin.register(StockMovement)
 class StockMovementAdmin(ReadOnlyAdmin[StockMovement]):
-    list_display = ("id", "item_id", "kind", "signed_quantity", "order", "created_at")
+    list_display = ("sku", "what", "signed_quantity", "age")
     list_filter = ("kind",)
     filter_lookups = ("kind__exact",)
     search_fields = ("item",)
@@ -40,6 +40,18 @@ class StockMovementAdmin(ReadOnlyAdmin[StockMovement]):
     def search(self, queryset: QuerySet[StockMovement], term: str) -> QuerySet[StockMovement]:
         identity = as_uuid(term)
         return queryset.filter(Q(order_id=identity) | Q(item=term) if identity else Q(item=term))
+
+    @column("SKU")
+    def sku(self, row: StockMovement) -> str:
+        return row.item_id
+
+    @column("movement, and its order or reason")
+    def what(self, row: StockMovement) -> SafeString:
+        return two_lines(row.get_kind_display(), row.order_id or row.reason)
+
+    @column("age")
+    def age(self, row: StockMovement) -> str:
+        return age(row.created_at)
 
     @column("quantity")
     def signed_quantity(self, row: StockMovement) -> str:

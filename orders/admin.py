@@ -7,7 +7,7 @@ from django.utils.safestring import SafeString
 
 from messaging.admin import ReadOnlyAdmin, ReadOnlyTable, as_uuid, key_links
 from messaging.admin.read_only import column
-from messaging.admin.show import badge, json_block, linked
+from messaging.admin.show import NONE, age, badge, duration, json_block, linked, mono, two_lines
 from orders.models import ApiClient, IdempotencyKey, Order, OrderLine
 
 
@@ -17,7 +17,7 @@ class OrderLineTable(ReadOnlyTable[OrderLine]):
 
 @admin.register(Order)
 class OrderAdmin(ReadOnlyAdmin[Order]):
-    list_display = ("id", "state", "client", "version", "created_at", "decided_at", "rejection_reason")
+    list_display = ("order", "state", "client", "age", "decided")
     list_filter = ("status", "client")
     filter_lookups = ("status__exact", "client__id__exact")
     list_select_related = ("client",)
@@ -39,6 +39,20 @@ class OrderAdmin(ReadOnlyAdmin[Order]):
     def search(self, queryset: QuerySet[Order], term: str) -> QuerySet[Order]:
         identity = as_uuid(term)
         return queryset.filter(pk=identity) if identity else queryset.none()
+
+    @column("order")
+    def order(self, row: Order) -> SafeString:
+        return mono(row.id)
+
+    @column("age")
+    def age(self, row: Order) -> str:
+        return age(row.created_at)
+
+    @column("decided after")
+    def decided(self, row: Order) -> SafeString | str:
+        if row.decided_at is None:
+            return NONE
+        return two_lines(duration(row.decided_at - row.created_at), row.rejection_reason)
 
     @column("status")
     def state(self, row: Order) -> SafeString:

@@ -14,6 +14,7 @@ class ApiClient(models.Model):
 
     class Meta:
         db_table = "api_client"
+        verbose_name = "API client"
 
     def __str__(self) -> str:
         return self.name

@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from messaging.admin.inbox import ConsumerFilter, RawRecordAdmin, named_by
 from messaging.admin.read_only import as_uuid, column
 from messaging.admin.second_chance import SecondChanceAdmin
-from messaging.admin.show import age, badge, moment, visible
+from messaging.admin.show import NONE, age, badge, moment, two_lines, visible
 from messaging.consume.replay import replay
 from messaging.models import DeadLetter
 
@@ -38,13 +38,13 @@ class DeadLetterAdmin(RawRecordAdmin[DeadLetter], SecondChanceAdmin[DeadLetter])
         "The record is handled as if it had just arrived, then what waits behind it in its stream. "
         "If it fails again, nothing is changed."
     )
-    list_display = ("__str__", "state", "reason", "in_short", "age", "partition_key")
+    list_display = ("number", "state", "what", "in_short", "age")
     list_filter = (OpenFilter, "reason", ConsumerFilter)
     filter_lookups = ("state", "reason__exact", "consumer")
     search_fields = ("message_id",)
     search_help_text = "A message id or an order id (or another key)."
     fieldsets = (
-        (None, {"fields": ("state", "consumer", "reason", "why", "message", "related", "buried")}),
+        (None, {"fields": ("state", "number", "consumer", "reason", "why", "message", "related", "buried")}),
         ("The record as bytes", {"fields": RawRecordAdmin.record_fields}),
     )
 
@@ -58,15 +58,25 @@ class DeadLetterAdmin(RawRecordAdmin[DeadLetter], SecondChanceAdmin[DeadLetter])
     def why_not(self, row: DeadLetter) -> str:
         return f"it was resolved at {moment(row.resolved_at)}" if row.resolved_at else ""
 
+    @column("number")
+    def number(self, row: DeadLetter) -> int:
+        """What `manage.py replay` asks for."""
+        return row.pk
+
+    @column("where, and whose")
+    def what(self, row: DeadLetter) -> SafeString:
+        where = f"{row.consumer} {row.topic}[{row.partition}]@{row.offset}"
+        return two_lines(where, visible(row.partition_key or NONE))
+
     @column("state")
     def state(self, row: DeadLetter) -> SafeString:
         return badge("resolved" if row.resolved_at else "open")
 
-    @column("detail")
-    def in_short(self, row: DeadLetter) -> str:
+    @column("reason")
+    def in_short(self, row: DeadLetter) -> SafeString:
         # The last line of a traceback names the error.
         last = (visible(row.detail).strip().splitlines() or [""])[-1]
-        return last if len(last) <= 120 else last[:120] + " …"
+        return format_html("{}: {}", row.reason, last if len(last) <= 120 else last[:120] + " …")
 
     @column("age")
     def age(self, row: DeadLetter) -> str:

@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from messaging.admin.links import key_links, search_link
 from messaging.admin.read_only import M, ReadOnlyAdmin, as_uuid, column
-from messaging.admin.show import NONE, bytes_block, header_values, headers_table, linked, moment, mono
+from messaging.admin.show import NONE, age, bytes_block, header_values, headers_table, linked, moment, mono, two_lines
 from messaging.models import DeadLetter, OutboxMessage, ParkedMessage, ProcessedMessage
 from messaging.registry import subscriptions
 
@@ -39,7 +39,7 @@ def named_by(term: str) -> list[UUID]:
 
 @admin.register(ProcessedMessage)
 class ProcessedMessageAdmin(ReadOnlyAdmin[ProcessedMessage]):
-    list_display = ("__str__", "message_type", "place", "processed_at", "redeliveries", "key")
+    list_display = ("what", "taken_by", "age", "redeliveries")
     list_filter = (ConsumerFilter,)
     filter_lookups = ("consumer",)
     search_fields = ("message_id",)
@@ -60,6 +60,18 @@ class ProcessedMessageAdmin(ReadOnlyAdmin[ProcessedMessage]):
 
     def search(self, queryset: QuerySet[ProcessedMessage], term: str) -> QuerySet[ProcessedMessage]:
         return queryset.filter(message_id__in=named_by(term))
+
+    @column("message")
+    def what(self, row: ProcessedMessage) -> SafeString:
+        return two_lines(row.message_type, f"{row.partition_key} #{row.sequence}")
+
+    @column("consumer, and where it read it")
+    def taken_by(self, row: ProcessedMessage) -> SafeString:
+        return two_lines(row.consumer, f"{row.topic}[{row.partition}]@{row.offset}")
+
+    @column("age")
+    def age(self, row: ProcessedMessage) -> str:
+        return age(row.processed_at)
 
     @column("message id")
     def message(self, row: ProcessedMessage) -> SafeString:
@@ -117,7 +129,7 @@ class RawRecordAdmin(ReadOnlyAdmin[M]):
 class ParkedMessageAdmin(RawRecordAdmin[ParkedMessage]):
     """They need no replay: each is applied in the transaction that applies its predecessor."""
 
-    list_display = ("__str__", "source", "sequence", "partition_key", "parked_at")
+    list_display = ("what", "consumer", "age")
     list_filter = (ConsumerFilter,)
     filter_lookups = ("consumer",)
     search_fields = ("message_id",)
@@ -130,6 +142,14 @@ class ParkedMessageAdmin(RawRecordAdmin[ParkedMessage]):
     def search(self, queryset: QuerySet[ParkedMessage], term: str) -> QuerySet[ParkedMessage]:
         identity = as_uuid(term)
         return queryset.filter(Q(message_id=identity) | Q(partition_key=str(identity or term)))
+
+    @column("message")
+    def what(self, row: ParkedMessage) -> SafeString:
+        return two_lines(row.message_id, f"{row.partition_key} #{row.sequence} of {row.source}")
+
+    @column("age")
+    def age(self, row: ParkedMessage) -> str:
+        return age(row.parked_at)
 
 
 def message_link(message_id: UUID) -> str:

@@ -6,7 +6,6 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from messaging.admin.figures import figures, message_types
@@ -14,7 +13,7 @@ from messaging.admin.journey import MAX_STEPS, journey, place_of, state_of
 from messaging.admin.links import key_links
 from messaging.admin.read_only import as_uuid, column
 from messaging.admin.second_chance import SecondChanceAdmin
-from messaging.admin.show import NONE, age, badge, duration, headers_table, json_block, linked, moment, mono
+from messaging.admin.show import NONE, age, badge, duration, headers_table, json_block, linked, moment, mono, two_lines
 from messaging.envelope import Envelope, encode_headers
 from messaging.models import OutboxMessage
 from messaging.produce.queue import unpark
@@ -120,9 +119,7 @@ class OutboxMessageAdmin(SecondChanceAdmin[OutboxMessage]):
 
     @column("message")
     def message(self, row: OutboxMessage) -> SafeString:
-        return format_html(
-            '{}<span class="zl-mono zl-below">{}</span>', row.message_type, f"{row.partition_key} #{row.sequence}"
-        )
+        return two_lines(row.message_type, f"{row.partition_key} #{row.sequence}")
 
     @column("state")
     def state(self, row: OutboxMessage) -> SafeString:
@@ -144,7 +141,7 @@ class OutboxMessageAdmin(SecondChanceAdmin[OutboxMessage]):
 
     @column("state, and place in Kafka")
     def state_and_place(self, row: OutboxMessage) -> SafeString:
-        return format_html('{}<span class="zl-mono zl-below">{}</span>', self.state(row), place_of(row))
+        return two_lines(self.state(row), place_of(row))
 
     @column("receipt")
     def delivered(self, row: OutboxMessage) -> str:

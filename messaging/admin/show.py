@@ -39,6 +39,11 @@ def moment(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03} UTC"
 
 
+def two_lines(above: object, below: object) -> SafeString:
+    """What a row is, and below it in small what it belongs to: narrow enough for a list of several columns."""
+    return format_html('{}<span class="zl-mono zl-below">{}</span>', above, below)
+
+
 def badge(state: str) -> SafeString:
     return format_html('<span class="zl-state zl-{}">{}</span>', state.replace(" ", "-"), state)
 

@@ -5,6 +5,7 @@ https://github.com/confluentinc/librdkafka/blob/v2.16.1/CONFIGURATION.md
 """
 
 import socket
+import time
 from typing import Any
 
 import structlog
@@ -22,6 +23,8 @@ SILENCE_TIMEOUT_MS = 15_000
 BATCH_BYTES = 700_000
 # A consumer that was killed holds its partitions this long. Kafka allows no less than 6 s by default.
 SESSION_TIMEOUT_MS = 6_000
+# While a broker is away its client says so several times a second. Of the same words once in so long is enough.
+REPEAT_SECONDS = 30.0
 
 
 def _common() -> dict[str, Any]:
@@ -93,5 +96,13 @@ def admin_client() -> AdminClient:
     return AdminClient(_common())
 
 
+_said: dict[str, float] = {}  # what was logged, and when
+
+
 def _log_error(error: KafkaError) -> None:
-    log.warning("kafka client", error=error.str())
+    # What follows counts milliseconds and repetitions, and differs each time.
+    what = error.str().split(" (after ")[0]
+    now = time.monotonic()
+    if now - _said.get(what, -REPEAT_SECONDS) >= REPEAT_SECONDS:
+        _said[what] = now
+        log.warning("kafka client", error=error.str())

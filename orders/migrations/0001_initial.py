@@ -23,6 +23,7 @@ class Migration(migrations.Migration):
                 ("created_at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
             ],
             options={
+                "verbose_name": "API client",
                 "db_table": "api_client",
             },
         ),

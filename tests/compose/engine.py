@@ -52,6 +52,9 @@ class Compose:
         program = shutil.which("docker")
         if program is None:
             raise ComposeFailed("There is no `docker` on PATH. Install Docker with its compose plugin, 2.26 or later.")
+        plugin = subprocess.run([program, "compose", "version"], capture_output=True, text=True, check=False)
+        if plugin.returncode:
+            raise ComposeFailed("`docker` has no compose plugin. Install it: version 2.26 or later.")
         self._program = program
         self.ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
         self._env = {

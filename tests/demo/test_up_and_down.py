@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 
+from devservices.running import claim
 from devservices.servers import SERVER_ROLES
 from tests.flow_tools import wait_until
 from tests.process_tools import ROOT
@@ -102,11 +103,34 @@ class TestTheSystem:
         running += json.loads(demo("status", "--format", "json"))
 
         demo("down")
+        assert (tmp_path / "up" / "state.json").exists()
+        demo("down", "--remove")
 
+        assert not (tmp_path / "up").exists()
         assert json.loads(demo("status", "--format", "json")) == []
         assert demo("status") == "Nothing runs. `make up` starts the system.\n"
         assert not [one for one in running if psutil.pid_exists(one["pid"])]
         assert of_folder(tmp_path) == []
+
+
+class TestADemoBesideAnother:
+    def test_is_refused_and_leaves_the_other_alone(self, tmp_path: Path) -> None:
+        with claim(tmp_path / "demo"):
+            with started(tmp_path, "run", "--orders", "20") as second:
+                _, said = second.communicate(timeout=60)
+
+            assert second.returncode == 1
+            assert "another `make demo` runs in this checkout" in said
+            assert of_folder(tmp_path) == []
+
+    @pytest.mark.parametrize("orders", ["abc", "0", "-1", "1.5"])
+    def test_with_a_wrong_number_is_refused_before_anything_starts(self, tmp_path: Path, orders: str) -> None:
+        with started(tmp_path, "run", f"--orders={orders}") as refused:
+            _, said = refused.communicate(timeout=60)
+
+        assert refused.returncode == 2
+        assert f"'{orders}' is no number of 1 or more" in said
+        assert not (tmp_path / "demo").exists()
 
 
 @pytest.mark.faults

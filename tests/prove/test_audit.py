@@ -10,6 +10,7 @@ from django.db import connection
 from django.test import override_settings
 
 from inventory.models import StockItem, StockMovement
+from messaging.management.commands import audit as command
 from messaging.models import DeadLetter, KeyPosition, OutboxMessage, OutboxPending, OutboxReceipt, ProcessedMessage
 from messaging.prove import kafka_log
 from messaging.prove.audit import audit
@@ -196,6 +197,16 @@ class TestTheCommand:
 
         assert status == 1
         assert f"lost: {skipped.message_id}" in said
+        assert said.splitlines()[-1] == "lost 1, extra 0, stuck 0: IT DOES NOT ADD UP"
+
+    def test_names_only_the_first_of_many_ids(self, settled: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(command, "MOST_SHOWN", 1)
+        ProcessedMessage.objects.filter(consumer="inventory").delete()
+
+        _, said = self.run()
+
+        assert len([line for line in said.splitlines() if line.startswith("lost: ")]) == 2
+        assert "lost: … and 2 more" in said
 
     @override_settings(KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
     def test_proves_nothing_while_kafka_does_not_answer(

@@ -10,6 +10,8 @@ from messaging.management.arguments import add_format, as_json
 from messaging.prove.audit import audit
 from messaging.prove.repair import repair
 
+MOST_SHOWN = 50  # ids of a kind: what retention took is named, too, and there may be millions
+
 
 class Command(BaseCommand):
     help = (
@@ -41,7 +43,8 @@ class Command(BaseCommand):
             report = audit(deep=options["deep"], new_only=options["new"])
         except KafkaException as error:
             raise CommandError(
-                f"Kafka does not answer, so nothing is proven: {error.args[0].str()}. Run `python manage.py doctor`."
+                f"Kafka does not answer, so nothing is proven: {error.args[0].str()}. "
+                "Start it (`make up`), or see what is wrong: `python manage.py doctor`."
             ) from error
         answer = report.as_json()
         if options["repair"]:
@@ -50,11 +53,11 @@ class Command(BaseCommand):
         if options["format"] == "json":
             self.stdout.write(as_json(answer))
         else:
-            self._write_text(answer)
+            self._write_text(answer, adds_up=report.adds_up)
         if not report.adds_up:
             raise SystemExit(1)
 
-    def _write_text(self, answer: dict[str, Any]) -> None:
+    def _write_text(self, answer: dict[str, Any], *, adds_up: bool) -> None:
         ids: dict[str, list[str]] = answer.pop("log_ids") | answer.pop("ids")
         after_id = answer.pop("after_id")
         if after_id:
@@ -62,5 +65,9 @@ class Command(BaseCommand):
         for name, count in answer.items():
             self.stdout.write(f"{name:>17}  {'not read (--deep)' if count is None else count}")
         for name, found in ids.items():
-            for entry in found:
+            for entry in found[:MOST_SHOWN]:
                 self.stdout.write(f"{name}: {entry}")
+            if len(found) > MOST_SHOWN:
+                self.stdout.write(f"{name}: … and {len(found) - MOST_SHOWN:,} more (`--format json` names all)")
+        verdict = "it adds up" if adds_up else "IT DOES NOT ADD UP"
+        self.stdout.write("lost {lost}, extra {extra}, stuck {stuck}".format(**answer) + f": {verdict}")

@@ -33,6 +33,6 @@ class Command(BaseCommand):
                 self.stdout.write(
                     f"{f.severity.upper()} {f.id} {f.subject}: {f.found}\n  risk: {f.risk}\n  mend: {f.mend}"
                 )
-            self.stdout.write(f"{len(findings)} findings, {len(unsafe(findings))} of them unsafe")
+            self.stdout.write(f"findings: {len(findings)}, of which unsafe: {len(unsafe(findings))}")
         if unsafe(findings):
             raise SystemExit(1)

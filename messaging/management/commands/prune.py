@@ -29,4 +29,5 @@ class Command(BaseCommand):
         )
 
     def _progress(self, rows: int) -> None:
-        self.stderr.write(f"{rows} rows removed")
+        if rows:
+            self.stderr.write(f"{rows} rows removed")
