@@ -76,7 +76,7 @@ class DeadLetterAdmin(RawRecordAdmin[DeadLetter], SecondChanceAdmin[DeadLetter])
     def in_short(self, row: DeadLetter) -> SafeString:
         # The last line of a traceback names the error.
         last = (visible(row.detail).strip().splitlines() or [""])[-1]
-        return format_html("{}: {}", row.reason, last if len(last) <= 120 else last[:120] + " …")
+        return format_html("{}: {}", row.get_reason_display(), last if len(last) <= 120 else last[:120] + " …")
 
     @column("age")
     def age(self, row: DeadLetter) -> str:

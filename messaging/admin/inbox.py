@@ -65,7 +65,7 @@ class ProcessedMessageAdmin(ReadOnlyAdmin[ProcessedMessage]):
     def what(self, row: ProcessedMessage) -> SafeString:
         return two_lines(row.message_type, f"{row.partition_key} #{row.sequence}")
 
-    @column("consumer, and where it read it")
+    @column("read by")
     def taken_by(self, row: ProcessedMessage) -> SafeString:
         return two_lines(row.consumer, f"{row.topic}[{row.partition}]@{row.offset}")
 
