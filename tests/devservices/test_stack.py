@@ -116,6 +116,7 @@ class TestExec:
         for folder in folders:
             Stack(folder).down(remove=True)
 
+    @pytest.mark.faults
     @pytest.mark.parametrize("supervisor_too", [False, True], ids=["alone", "with its supervisor"])
     def test_killed_leaves_nothing_that_down_does_not_end(
         self, run: Callable[..., tuple[subprocess.Popen[bytes], Path, int]], tmp_path: Path, supervisor_too: bool
