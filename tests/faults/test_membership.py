@@ -30,7 +30,8 @@ def protocol(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def running(servers: Stack, protocol: str) -> Iterator[Scene]:
-    with Scene(servers, env={"DJANGO_SETTINGS_MODULE": SETTINGS[protocol]}) as scene:
+    # Their logs tell whether partitions changed hands.
+    with Scene(servers, env={"DJANGO_SETTINGS_MODULE": SETTINGS[protocol], "LOG_LEVEL": "INFO"}) as scene:
         yield scene
 
 
