@@ -36,6 +36,7 @@ def run_in(stack: Stack, command: Sequence[str], *, remove: bool, proxied: bool 
     for number in _ENDINGS:
         signal.signal(number, _interrupt)
     in_use = claim(stack.folder)
+    status = 1
     try:
         stack.up(proxied=proxied)
         env = {**os.environ, **stack.env(), "DEVSERVICES_FOLDER": str(stack.folder)}
@@ -46,9 +47,20 @@ def run_in(stack: Stack, command: Sequence[str], *, remove: bool, proxied: bool 
         # Whoever is impatient now would only leave servers behind.
         for number in _ENDINGS:
             signal.signal(number, signal.SIG_IGN)
+        if remove and 0 < status < 128:
+            keep_logs(stack.folder)
         stack.down(remove=remove)
         in_use.close()
     return status
+
+
+def keep_logs(folder: Path) -> None:
+    """Copy the logs beside the folder, which is about to go, and say where; those of an earlier failure go."""
+    logs, kept = folder / "logs", folder.with_name("failed-logs")
+    if logs.is_dir():
+        shutil.rmtree(kept, ignore_errors=True)
+        shutil.copytree(logs, kept)
+        print(f"devservices: the logs of this run are in {os.path.relpath(kept)}", file=sys.stderr)
 
 
 def is_in_use(folder: Path) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from devservices import SERVER_ROLES, Process, Program, Stack
 from devservices.launch import FOLDER_MARK, living_processes
-from devservices.running import is_in_use
+from devservices.running import is_in_use, keep_logs
 from tests.flow_tools import wait_until
 from tests.process_tools import ROOT
 
@@ -151,3 +151,18 @@ class TestExec:
         assert not folder.exists()
         assert marked(folder) == []
         wait_until(lambda: has_ended(command), what="the command has ended")
+
+
+class TestTheLogs:
+    def test_of_a_run_that_failed_outlive_its_folder_until_the_next_failure(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for name in ("first", "second"):
+            logs = tmp_path / f"ephemeral-{name}" / "logs"
+            logs.mkdir(parents=True)
+            (logs / f"{name}.log").write_text("what happened")
+
+            keep_logs(logs.parent)
+
+        assert [path.name for path in (tmp_path / "failed-logs").iterdir()] == ["second.log"]
+        assert "the logs of this run are in" in capsys.readouterr().err
