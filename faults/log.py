@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Collection, Iterator
+from operator import methodcaller
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 Place = tuple[str, int, int]  # topic, partition, offset
 Receipt = dict[str, Any]  # topic, partition, offset; id and digest of the message that should stand there
@@ -46,6 +47,20 @@ def places(message_ids: Collection[str], servers: str) -> dict[str, list[Place]]
     return found
 
 
+# A header name that is not UTF-8 ends the process in `message.headers()`, but not in a call out of C: confluent-kafka
+# 2.16.1 answers it with a broken list and an error, and Python's own call, optimised, does not see the error.
+_headers_of = methodcaller("headers")
+
+
+def _id_of(message: Message) -> str:
+    """The message id that the record claims, or nothing: strangers write what they like."""
+    try:
+        headers = _headers_of(message) or []
+    except (SystemError, UnicodeDecodeError):
+        return ""
+    return next(((value or b"").decode(errors="replace") for name, value in headers if name == "ce_id"), "")
+
+
 def _records(topics: Collection[str], servers: str) -> Iterator[tuple[Place, str, str]]:
     """Every record of the topics: its place, its message id, the sha256 of its value."""
     reader = Consumer({
@@ -66,8 +81,7 @@ def _records(topics: Collection[str], servers: str) -> Iterator[tuple[Place, str
                     elif error.code() == KafkaError._BAD_COMPRESSION:  # nobody's message: go on behind it
                         reader.seek(TopicPartition(topic, partition, (message.offset() or 0) + 1))
                     continue
-                headers: Any = message.headers() or []
-                id_ = next(((value or b"").decode(errors="replace") for name, value in headers if name == "ce_id"), "")
+                id_ = _id_of(message)
                 value = message.value()
                 digest = hashlib.sha256(value if isinstance(value, bytes) else b"").hexdigest()
                 yield (topic, partition, message.offset() or 0), id_, digest
