@@ -8,7 +8,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from messaging.admin.inbox import ConsumerFilter, RawRecordAdmin, named_by
+from messaging.admin.inbox import ConsumerFilter, RawRecordAdmin, named_by, place_in_log
 from messaging.admin.read_only import as_uuid, column
 from messaging.admin.second_chance import SecondChanceAdmin
 from messaging.admin.show import NONE, age, badge, moment, two_lines, visible
@@ -65,8 +65,7 @@ class DeadLetterAdmin(RawRecordAdmin[DeadLetter], SecondChanceAdmin[DeadLetter])
 
     @column("where, and whose")
     def what(self, row: DeadLetter) -> SafeString:
-        where = f"{row.consumer} {row.topic}[{row.partition}]@{row.offset}"
-        return two_lines(where, visible(row.partition_key or NONE))
+        return two_lines(f"{row.consumer} {place_in_log(row)}", visible(row.partition_key or NONE))
 
     @column("state")
     def state(self, row: DeadLetter) -> SafeString:

@@ -17,6 +17,11 @@ from messaging.registry import subscriptions
 MAX_OF_A_KEY = 1000
 
 
+def place_in_log(row: ProcessedMessage | ParkedMessage | DeadLetter) -> str:
+    """Where the consumer read it."""
+    return f"{row.topic}[{row.partition}]@{row.offset}"
+
+
 class ConsumerFilter(admin.SimpleListFilter):
     """By a consumer that is declared."""
 
@@ -67,7 +72,7 @@ class ProcessedMessageAdmin(ReadOnlyAdmin[ProcessedMessage]):
 
     @column("read by")
     def taken_by(self, row: ProcessedMessage) -> SafeString:
-        return two_lines(row.consumer, f"{row.topic}[{row.partition}]@{row.offset}")
+        return two_lines(row.consumer, place_in_log(row))
 
     @column("age")
     def age(self, row: ProcessedMessage) -> str:
@@ -87,7 +92,7 @@ class ProcessedMessageAdmin(ReadOnlyAdmin[ProcessedMessage]):
 
     @column("read at")
     def place(self, row: ProcessedMessage) -> SafeString:
-        return mono(f"{row.topic}[{row.partition}]@{row.offset}")
+        return mono(place_in_log(row))
 
     @column("taken")
     def taken(self, row: ProcessedMessage) -> str:
@@ -110,7 +115,7 @@ class RawRecordAdmin(ReadOnlyAdmin[M]):
 
     @column("read at")
     def place(self, row: ParkedMessage | DeadLetter) -> SafeString:
-        return mono(f"{row.topic}[{row.partition}]@{row.offset}")
+        return mono(place_in_log(row))
 
     @column("headers")
     def raw_headers(self, row: ParkedMessage | DeadLetter) -> SafeString:

@@ -71,7 +71,7 @@ class Scene:
         self.system = System(stack, own["DATABASE_URL"], programs, proxies or {}, random.Random(random.random()))
 
     def __enter__(self) -> "Scene":
-        wait_until(patiently(lambda: all_in_sync(self.system.admin())), what="all replicas are in sync")
+        self.wait_until_in_sync()
         skip_what_the_log_holds()
         RelayShard.objects.bulk_create([RelayShard(shard=n) for n in range(SHARDS)], ignore_conflicts=True)
         StockItemFactory(sku=PLENTY, initial=1_000_000)
@@ -90,9 +90,13 @@ class Scene:
         connection.close()
         call_command("flush", verbosity=0, interactive=False)
 
+    def wait_until_in_sync(self) -> None:
+        """Wait until every broker has every record that it should."""
+        wait_until(patiently(lambda: all_in_sync(self.system.admin())), what="all replicas are in sync")
+
     def wait_until_it_flows(self) -> None:
         """Wait until an order has gone all the way and back, and every broker is in sync again."""
-        wait_until(patiently(lambda: all_in_sync(self.system.admin())), what="all replicas are in sync")
+        self.wait_until_in_sync()
         place(LineFactory(sku=PLENTY))
         wait_until(patiently(self._all_final), what="an order is confirmed")
 

@@ -10,12 +10,11 @@ import pytest
 from devservices import Stack
 from faults import brokers
 from faults.brokers import active_controller
-from faults.kafka_admin import all_in_sync
 from faults.system import NOTHING_HURT
 from messaging.models import OutboxPending
 from tests.api_tools import Caller, Server, headers, length
 from tests.faults.load import PLENTY, Load
-from tests.faults.proof import assert_no_attempt_spent, assert_nothing_lost, patiently
+from tests.faults.proof import assert_no_attempt_spent, assert_nothing_lost
 from tests.faults.scene import OUTAGE_SECONDS, Scene
 from tests.flow_tools import wait_until
 from tests.process_tools import Processes
@@ -48,7 +47,7 @@ class TestALeaderThatIsKilled:
         with Load() as load:
             for _ in range(5):
                 # With the others out of sync nobody could lead in its place.
-                wait_until(patiently(lambda: all_in_sync(scene.system.admin())), what="all replicas are in sync")
+                scene.wait_until_in_sync()
                 leader = leader_now(scene)
                 told = scene.system.kill(leader)
                 assert NOTHING_HURT not in told, told

@@ -14,11 +14,9 @@ from messaging.models import RelayShard
 from messaging.produce.lease import LEASE_SECONDS
 from tests.faults.load import Load
 from tests.faults.proof import assert_nothing_lost
-from tests.faults.scene import Scene
+from tests.faults.scene import FLOW_UNDER_CELERY, Scene
 
 pytestmark = pytest.mark.faults
-
-WITH_BEAT = ["worker", "beat", "consume-inventory", "consume-orders"]
 
 
 def wrong(seconds: int) -> dict[str, str]:
@@ -58,7 +56,7 @@ def flow_off(servers: Stack) -> Iterator[Scene]:
 @pytest.fixture(scope="class")
 def beat_off(servers: Stack) -> Iterator[Scene]:
     # Behind, and not ahead: what it sends then seems to have expired before it was sent.
-    with Scene(servers, WITH_BEAT, env={"RELAY_SHIFT_SECONDS": "1"}, env_of={"beat": wrong(-HOUR)}) as scene:
+    with Scene(servers, FLOW_UNDER_CELERY, env={"RELAY_SHIFT_SECONDS": "1"}, env_of={"beat": wrong(-HOUR)}) as scene:
         yield scene
 
 
@@ -70,7 +68,7 @@ def set_back(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="class")
 def beat_set_back(servers: Stack, set_back: Path) -> Iterator[Scene]:
-    with Scene(servers, WITH_BEAT, env_of={"beat": {**wrong(-HOUR), "CLOCK_SET_BY": str(set_back)}}) as scene:
+    with Scene(servers, FLOW_UNDER_CELERY, env_of={"beat": {**wrong(-HOUR), "CLOCK_SET_BY": str(set_back)}}) as scene:
         yield scene
 
 
