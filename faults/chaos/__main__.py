@@ -10,6 +10,7 @@ from random import SystemRandom
 
 from tqdm import tqdm
 
+from demo.options import count, positive
 from faults.chaos import schedule
 from faults.chaos.nemesis import Done
 from faults.chaos.report import told_of, write
@@ -65,11 +66,11 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m faults.chaos", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600, help="how long faults are injected (default 600)")
+    parser.add_argument("--seconds", type=positive, default=600, help="how long faults are injected (default 600)")
     parser.add_argument("--seed", type=int, help="the same seed, the same faults (default: any)")
-    parser.add_argument("--faults-per-minute", type=float, default=60, help="default 60")
-    parser.add_argument("--rate", type=float, default=20, help="orders a second (default 20)")
-    parser.add_argument("--clients", type=int, default=6, help="clients at the same time (default 6)")
+    parser.add_argument("--faults-per-minute", type=positive, default=60, help="default 60")
+    parser.add_argument("--rate", type=positive, default=20, help="orders a second (default 20)")
+    parser.add_argument("--clients", type=count, default=6, help="clients at the same time (default 6)")
     parser.add_argument("--report", type=Path, help="the report's folder (default: a new one below var/chaos)")
     parser.add_argument("--dry-run", action="store_true", help="only print the schedule of faults")
     parser.add_argument("--verbose", action="store_true", help="print each fault as it ends")

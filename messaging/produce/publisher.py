@@ -11,7 +11,7 @@ from messaging import trace
 from messaging.envelope import TextHeader, sha256, wire_headers
 from messaging.errors import FatalClientError
 from messaging.produce.queue import Acknowledged, PendingMessage, Refused
-from messaging.store.kafka import producer_settings
+from messaging.store.kafka import log_error, producer_settings
 
 log = structlog.get_logger(__name__)
 
@@ -139,7 +139,7 @@ class Publisher:
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal():
             self._fatal = error
-        log.warning("kafka producer", error=error.str(), fatal=error.fatal())
+        log_error(error)
 
 
 def _headers(message: PendingMessage, payload: bytes) -> list[TextHeader]:

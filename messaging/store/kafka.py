@@ -38,7 +38,7 @@ def _common() -> dict[str, Any]:
         # Its own lines on stderr are no JSON, and its `logger` option was seen to end the process with
         # SIGSEGV while a broker died. `error_cb` tells the same.
         "log_level": 0,
-        "error_cb": _log_error,
+        "error_cb": log_error,
     }
 
 
@@ -99,10 +99,11 @@ def admin_client() -> AdminClient:
 _said: dict[str, float] = {}  # what was logged, and when
 
 
-def _log_error(error: KafkaError) -> None:
+def log_error(error: KafkaError) -> None:
+    """Tell of a client's trouble: the same words once in 30 s, for it repeats itself with each connection."""
     # What follows counts milliseconds and repetitions, and differs each time.
     what = error.str().split(" (after ")[0]
     now = time.monotonic()
     if now - _said.get(what, -REPEAT_SECONDS) >= REPEAT_SECONDS:
         _said[what] = now
-        log.warning("kafka client", error=error.str())
+        log.warning("kafka client", error=error.str(), fatal=error.fatal())
