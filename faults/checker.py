@@ -59,16 +59,21 @@ def check(
     database_url: str,
     bootstrap_servers: str,
     accepted: Collection[str] = (),
+    cancelled: Collection[str] = (),
+    affordable: Collection[str] = (),
     keys: Collection[str] | None = None,
+    adjustments: tuple[int, int] | None = None,
     broken: Collection[Place] = (),
     lost_until: Lost | None = None,
     groups_at_the_end: bool = False,
 ) -> Verdict:
     """Everything that must hold once all has healed and drained.
 
-    `accepted` are the ids that were answered with 201, `keys` every Idempotency-Key that was ever tried,
-    `broken` where the records stand that were broken on purpose. With `groups_at_the_end` each group must have
-    committed that it has read everything.
+    `accepted` are the orders that were answered with 201, `cancelled` those whose cancellation was answered with
+    202, `affordable` those of which there was always enough in stock. `keys` is every Idempotency-Key that was ever
+    tried, `adjustments` how many of the stock were answered, and how many were asked for; `broken` is where the
+    records stand that were broken on purpose. With `groups_at_the_end` each group must have committed that it has
+    read everything. Raises LogUnreadable.
 
     `lost_until` are the topics whose records somebody made Kafka lose, and until when. A record may be gone
     from there if its message was written before that and its consumer has taken it. Which records those
@@ -81,6 +86,7 @@ def check(
         violations = [v for name, sql in _SQL for v in _violations(db, name, sql)]
         known = {str(row["id"]) for row in db.execute("SELECT id FROM orders_order")}
         violations += [Violation("I1", id_, "answered with 201 and not there") for id_ in accepted if id_ not in known]
+        violations += _not_as_answered(db, cancelled, affordable)
         if keys is not None:
             strangers = db.execute("SELECT key AS id FROM idempotency_key WHERE key <> ALL(%s)", [list(keys)])
             violations += [Violation("I6", row["id"], "an order of a key that nobody tried") for row in strangers]
@@ -95,12 +101,25 @@ def check(
         ]
         if groups_at_the_end:
             violations += [Violation("I7", place, what) for place, what in log.unread(bootstrap_servers)]
+        if adjustments and not adjustments[0] <= counts["adjusted"] <= adjustments[1]:
+            answered, asked = adjustments
+            what = f"{answered} adjustments were answered of {asked}, the ledger has {counts['adjusted']}"
+            violations.append(Violation("I1" if counts["adjusted"] < answered else "I2", "the ledger", what))
         counts |= {"in_log": len(receipts) - len(gone), "gone_from_log_after_use": len(gone) - len(missing)}
         return Verdict(violations, counts, histories(db, {v.id for v in violations}, bootstrap_servers))
 
 
 def _was_made_to_vanish(row: log.Receipt, lost_until: Lost) -> bool:
     return row["taken"] and row["topic"] in lost_until and row["created_at"] < lost_until[row["topic"]]
+
+
+def _not_as_answered(db: Database, cancelled: Collection[str], affordable: Collection[str]) -> Iterator[Violation]:
+    """Orders that a client was told, or could rely on, to end otherwise."""
+    ended = "SELECT id FROM orders_order WHERE status = %s AND id = ANY(%s::uuid[])"
+    for row in db.execute(ended, ["confirmed", list(cancelled)]):
+        yield Violation("I1", str(row["id"]), "its cancellation was answered with 202, and it is confirmed")
+    for row in db.execute(ended, ["rejected", list(affordable)]):
+        yield Violation("I9", str(row["id"]), "rejected, though there was enough in stock")
 
 
 def _wrongly_dead(db: Database, broken: Collection[Place]) -> Iterator[Violation]:
@@ -228,6 +247,8 @@ _COUNTS = """
     SELECT (SELECT count(*) FROM orders_order) AS accepted,
            (SELECT count(*) FROM orders_order WHERE status = 'confirmed') AS confirmed,
            (SELECT count(*) FROM orders_order WHERE status = 'rejected') AS rejected,
+           (SELECT count(*) FROM orders_order o WHERE status = 'rejected' AND NOT EXISTS (
+               SELECT FROM orders_orderline l WHERE l.order_id = o.id AND l.quantity >= 1000000)) AS ran_short,
            (SELECT count(*) FROM orders_order WHERE status = 'cancelled') AS cancelled,
            (SELECT count(*) FROM outbox_message) AS written,
            (SELECT count(*) FROM outbox_receipt) AS acknowledged,

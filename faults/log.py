@@ -1,19 +1,25 @@
 """What Kafka's log holds and what its groups have committed, read from outside: it imports nothing of the product."""
 
 import hashlib
+import time
 from collections.abc import Collection, Iterator
 from operator import methodcaller
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
+SILENCE_SECONDS = 60.0  # without a record or an end, a partition cannot be read
 Place = tuple[str, int, int]  # topic, partition, offset
 Receipt = dict[str, Any]  # topic, partition, offset; id and digest of the message that should stand there
 _READ_BY = {"inventory": "orders.events", "orders": "inventory.events"}  # group -> topic
 
 
+class LogUnreadable(Exception):
+    """Kafka neither gives the records of a partition nor says that it has ended."""
+
+
 def not_there(receipts: Collection[Receipt], servers: str) -> list[Receipt]:
-    """The receipts whose message the log does not hold at their place."""
+    """The receipts whose message the log does not hold at their place. Raises LogUnreadable."""
     # A topic that was recreated counts its offsets anew: two receipts may name one place.
     wrong: dict[Place, list[Receipt]] = {}
     for row in receipts:
@@ -39,7 +45,7 @@ def unread(servers: str) -> Iterator[tuple[str, str]]:
 
 
 def places(message_ids: Collection[str], servers: str) -> dict[str, list[Place]]:
-    """Where each of these messages stands, as often as it does."""
+    """Where each of these messages stands, as often as it does. Raises LogUnreadable."""
     found: dict[str, list[Place]] = {message_id: [] for message_id in message_ids}
     for place, message_id, _ in _records(set(_READ_BY.values()), servers):
         if message_id in found:
@@ -71,16 +77,21 @@ def _records(topics: Collection[str], servers: str) -> Iterator[tuple[Place, str
         metadata = reader.list_topics(timeout=30).topics
         open_ = {(topic, part) for topic in topics if topic in metadata for part in metadata[topic].partitions}
         reader.assign([TopicPartition(topic, part, 0) for topic, part in open_])
+        heard = time.monotonic()
         while open_:
+            if time.monotonic() - heard > SILENCE_SECONDS:
+                raise LogUnreadable(f"no record and no end for {SILENCE_SECONDS:.0f} s: {sorted(open_)}")
             for message in reader.consume(1000, 0.2):
                 topic, partition = str(message.topic()), message.partition() or 0
                 error = message.error()
                 if error is not None:
                     if error.code() == KafkaError._PARTITION_EOF:
                         open_.discard((topic, partition))
+                        heard = time.monotonic()
                     elif error.code() == KafkaError._BAD_COMPRESSION:  # nobody's message: go on behind it
                         reader.seek(TopicPartition(topic, partition, (message.offset() or 0) + 1))
                     continue
+                heard = time.monotonic()
                 id_ = _id_of(message)
                 value = message.value()
                 digest = hashlib.sha256(value if isinstance(value, bytes) else b"").hexdigest()

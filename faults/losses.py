@@ -13,8 +13,8 @@ from confluent_kafka.cimpl import NewTopic
 from devservices import BROKERS
 from devservices.waiting import wait_until
 from faults.fault import Fault
-from faults.kafka_admin import SECONDS, ends, in_sync, is_empty, result_of, set_topic, topic_settings
-from faults.system import System
+from faults.kafka_admin import SECONDS, bounds, in_sync, result_of, set_topic, topic_settings
+from faults.system import NOTHING_HURT, System
 
 _UNCLEAN = "unclean.leader.election.enable"
 TOPICS = ("orders.events", "inventory.events")
@@ -32,7 +32,8 @@ def cut_tails(system: System, roles: Sequence[str], *, bytes_each: int = 400) ->
     cut = sum(_cut(file, bytes_each) for role in roles for file in _segments(system, role))
     for role in roles:
         system.start(role)
-    return f"power lost at {', '.join(roles)}: {cut} logs cut short by {bytes_each} bytes"
+    what = f"{cut} logs cut short by {bytes_each} bytes" if cut else f"{NOTHING_HURT}, the logs are empty"
+    return f"power lost at {', '.join(roles)}: {what}"
 
 
 def lose_folders(system: System, role: str, topic: str) -> str:
@@ -83,22 +84,25 @@ def make_again(system: System, topic: str) -> str:
 def delete_records(system: System, topic: str) -> str:
     """DeleteRecords up to the end of every partition."""
     system.lost.add(topic)
-    admin = system.admin()
-    whole = [TopicPartition(topic, part, end) for part, end in ends(admin, topic).items() if end > 0]
-    if whole:
-        result_of(admin.delete_records(whole, request_timeout=SECONDS))
+    held = bounds(system.brokers(), topic).items()
+    whole = [TopicPartition(topic, part, end) for part, (first, end) in held if end > first]
+    if not whole:
+        return f"{NOTHING_HURT}, {topic} is empty"
+    result_of(system.admin().delete_records(whole, request_timeout=SECONDS))
     return f"every record of {topic} deleted"
 
 
 def expire(system: System, topic: str) -> str:
     """Let retention remove every record, then give the topic its retention back."""
+    if _is_empty(system, topic):
+        return f"{NOTHING_HURT}, {topic} is empty"
     system.lost.add(topic)
     admin = system.admin()
     before = topic_settings(admin, topic)["retention.ms"]
     # Roll each segment soon, so that the last one can go too.
     set_topic(admin, topic, {"retention.ms": "1", "segment.ms": "1"})
     try:
-        removed = wait_until(lambda: is_empty(admin, topic), seconds=SECONDS)
+        removed = wait_until(lambda: _is_empty(system, topic), seconds=SECONDS)
     finally:
         set_topic(admin, topic, {"retention.ms": before, "segment.ms": None})
     return f"retention removed {'every record' if removed else 'some records'} of {topic}"
@@ -138,6 +142,10 @@ def add_partitions(system: System, topic: str, count: int) -> str:
     admin = system.admin()
     result_of(admin.create_partitions([NewPartitions(topic, count)], operation_timeout=SECONDS))
     return f"{topic} has {count} partitions now"
+
+
+def _is_empty(system: System, topic: str) -> bool:
+    return all(first == end for first, end in bounds(system.brokers(), topic).values())
 
 
 def _kill_together(system: System, roles: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from devservices.waiting import wait_until
 from faults.fault import Fault
-from faults.kafka_admin import END, FIRST, SECONDS, ends, result_of
+from faults.kafka_admin import SECONDS, bounds, result_of
 from faults.system import System
 
 READERS = {"inventory": "orders.events", "orders": "inventory.events"}  # group -> what it reads
@@ -15,10 +15,9 @@ READERS = {"inventory": "orders.events", "orders": "inventory.events"}  # group 
 
 def reset_offsets(system: System, group: str, *, to_end: bool) -> str:
     """Move the group's offsets to the end or the start of its topic. Its members must be gone."""
-    admin = system.admin()
     topic = READERS[group]
-    spec = END if to_end else FIRST
-    offsets = [TopicPartition(topic, part, at) for part, at in ends(admin, topic, spec).items()]
+    read = bounds(system.brokers(), topic).items()
+    offsets = [TopicPartition(topic, part, end if to_end else first) for part, (first, end) in read]
     mover = Consumer({
         "bootstrap.servers": system.brokers(), "group.id": group, "enable.auto.commit": False, "log_level": 0,
     })  # fmt: skip

@@ -19,5 +19,7 @@ def heal_all(system: System) -> None:
     for role in [*SERVER_ROLES, *(program.role for program in system.programs)]:
         system.start(role)
         system.resume(role)
+    for proxy in system.proxies.values():
+        proxy.restore()
     for role in SERVER_ROLES:
         system.stack.wait_ready(role)

@@ -53,6 +53,8 @@ def _move(envelopes: Sequence[Envelope], before: Status, after: Status, *, reaso
     orders = Order.objects.filter(pk__in=ids, status=before)
     if after == Status.CANCELLED:
         orders = orders.filter(cancel_requested_at__isnull=False)
-    moved = orders.update(status=after, decided_at=Now(), rejection_reason=reason)
+    # A cancellation is no second decision: when the order was decided stays as it is.
+    decided = {"decided_at": Now()} if before == Status.PENDING else {}
+    moved = orders.update(status=after, rejection_reason=reason, **decided)
     if moved != len(envelopes):
         raise Poison("refused", f"{len(envelopes) - moved} orders are unknown, or cannot go from {before} to {after}")

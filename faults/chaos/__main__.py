@@ -56,10 +56,8 @@ def main() -> int:
         print(violation)
         for step in done.verdict.histories.get(violation.id, []):
             print(f"    {step}")
-    for wrong in done.seen.unsettled:
-        print(f"the stock did not add up at {wrong}")
-    if not f["redelivered"]:
-        print("no redelivery was seen: this run proves nothing about duplicates")
+    for complaint in done.complaints:
+        print(complaint)
     print(done.verdict if done.holds or done.verdict.violations else f"NOT PROVEN: {done.verdict}")
     return 0 if done.holds else 1
 

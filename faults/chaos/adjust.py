@@ -2,6 +2,7 @@
 
 import random
 import threading
+from collections.abc import Sequence
 
 from django.db import Error as DatabaseError
 from django.db import connection
@@ -11,16 +12,22 @@ from inventory.models import StockItem
 from inventory.services import adjust
 
 PAUSE_SECONDS = 0.3
+SHARE_OF_SCARCE = 0.3  # of the adjustments
 
 
 class Adjuster:
-    """Adjusts random SKUs until stopped. `done` were answered, `unsure` may have been done, `beaten` were refused."""
+    """Adjusts random SKUs until stopped, and brings scarce ones more often.
 
-    def __init__(self, seed: int) -> None:
+    `done` were answered, `unsure` may have been done, `beaten` were refused. `failures` ended it.
+    """
+
+    def __init__(self, seed: int, scarce: Sequence[str] = ()) -> None:
         self.done = self.unsure = self.beaten = 0
+        self.failures: list[str] = []
+        self._scarce = scarce
         self._chance = random.Random(f"adjust:{seed}")  # noqa: S311 - spread, not secret
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -30,15 +37,24 @@ class Adjuster:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._stop.wait(PAUSE_SECONDS):
-            try:
-                sku = f"SKU-{self._chance.randint(1, 20):04}"
-                seen = StockItem.objects.get(sku=sku).version
-                adjust(sku=sku, quantity=self._chance.choice([-3, -1, 2, 5]), seen_version=seen)
-                self.done += 1
-            except (StockChanged, OutOfRange):
-                self.beaten += 1
-            except DatabaseError:
-                self.unsure += 1
-                connection.close()
-        connection.close()
+        try:
+            while not self._stop.wait(PAUSE_SECONDS):
+                self._adjust_one()
+        except Exception as error:
+            self.failures.append(repr(error))
+        finally:
+            connection.close()
+
+    def _adjust_one(self) -> None:
+        try:
+            if self._scarce and self._chance.random() < SHARE_OF_SCARCE:
+                sku, quantity = self._chance.choice(self._scarce), self._chance.choice([5, 10])
+            else:
+                sku, quantity = f"SKU-{self._chance.randint(1, 20):04}", self._chance.choice([-3, -1, 2, 5])
+            adjust(sku=sku, quantity=quantity, seen_version=StockItem.objects.get(sku=sku).version)
+            self.done += 1
+        except (StockChanged, OutOfRange):
+            self.beaten += 1
+        except DatabaseError:
+            self.unsure += 1
+            connection.close()

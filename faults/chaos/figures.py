@@ -80,6 +80,7 @@ def sum_up(
         **_rebalances(logs),
         "longest_stall_s": round(line.longest_stall, 1),
         "latency_p50_s": round(cuts[49], 3),
+        "latency_p95_s": round(cuts[94], 3),
         "latency_p99_s": round(cuts[98], 3),
         "latency_max_s": round(max(seconds, default=0.0), 1),
         "noticed_after_s": _noticed_after(injected, line),

@@ -69,7 +69,7 @@ class Nemesis:
                     hurt = hold(FAULTS[planned.name], own, seconds=planned.hold, tell=told.append)
                 if not hurt:
                     failed = "nothing to hurt: another fault had it down, or no such request passed"
-        except Exception as error:  # whatever keeps a fault from being injected must not end the run
+        except Exception as error:  # whatever keeps a fault from being injected must not end the run: the report judges
             failed = f"{type(error).__name__}: {error}"
         ended = time.monotonic() - self._started
         done = Done(planned, began - self._started, ended, "; ".join(told), failed, frozenset(own.lost))

@@ -11,9 +11,13 @@ from typing import Any
 from faults.chaos.figures import Timeline
 from faults.chaos.nemesis import Done
 from faults.chaos.pictures import draw
-from faults.chaos.watch import Seen
+from faults.chaos.watch import INTERVAL_SECONDS, Seen
 from faults.checker import Verdict
 
+# Without these a run proves little: nothing was absorbed, run short of, taken back or led by another broker.
+_MUST_HAPPEN = ("redelivered", "confirmed", "rejected", "ran_short", "cancelled", "adjusted", "leader_changes")
+# What a fault may not fail by: that is no trouble of the system, but a defect of the fault.
+_DEFECTS = {"TypeError", "AttributeError", "NameError", "UnboundLocalError", "AssertionError", "NotImplementedError"}
 _PACKAGES = ("Django", "confluent-kafka", "psycopg", "celery", "redis", "gunicorn")
 
 
@@ -31,16 +35,30 @@ class Run:
     figures: dict[str, Any]
     verdict: Verdict
     servers: dict[str, str]
+    failures: Sequence[str] = ()  # answers of the API that it must never give, and what ended the adjuster
 
     @property
     def holds(self) -> bool:
-        """Nothing lost, extra or stuck, drained in time, and the stock added up at each look.
+        """Nothing lost, extra or stuck, drained in time, and nothing wrong was seen while it ran.
 
-        A run in which nothing was absorbed, looked at, confirmed or adjusted by hand proves nothing, and does not hold.
+        A run proves nothing, and does not hold, if little happened to it.
         """
-        happened = all(self.figures[name] > 0 for name in ("redelivered", "confirmed", "adjusted"))
-        good = not self.verdict.violations and not self.seen.unsettled and self.figures["drained"]
-        return bool(good and happened and self.seen.samples)
+        return not self.verdict.violations and bool(self.figures["drained"]) and not self.complaints
+
+    @property
+    def complaints(self) -> list[str]:
+        """What was wrong while it ran, and what did not happen that should have."""
+        f, seen = self.figures, self.seen
+        return [
+            *(f"the stock did not add up at {look}" for look in seen.unsettled),
+            *(f"a message was blamed for a fault at {look}" for look in seen.blamed),
+            *(f"the API: {failure}" for failure in self.failures),
+            *(f"the watch: {failure}" for failure in seen.failures),
+            *(f"no {name.replace('_', ' ')} was seen" for name in _MUST_HAPPEN if not f[name]),
+            *(f"a fault has a defect of its own: {name}" for name in f["not_injected"] if name in _DEFECTS),
+            *["fewer than half of the planned faults struck"] * (f["faults_injected"] < f["faults_planned"] / 2),
+            *["too few looks at the stock"] * (len(seen.samples) < self.seconds / INTERVAL_SECONDS / 4),
+        ]
 
 
 def write(folder: Path, run: Run) -> None:
@@ -70,7 +88,7 @@ def _as_json(run: Run) -> dict[str, Any]:
         "holds": run.holds,
         "verdict": str(run.verdict),
         "violations": [str(violation) for violation in run.verdict.violations],
-        "stock_did_not_add_up": run.seen.unsettled,
+        "complaints": run.complaints,
         "looks": len(run.seen.samples),
         "versions": versions(run.servers),
         "figures": run.figures,
@@ -97,7 +115,7 @@ def _text(run: Run) -> list[str]:
         "|---|---|",
         f"| verdict | **{run.verdict}** |",
         f"| orders accepted | {f['accepted']} = {f['confirmed']} confirmed + {f['rejected']} rejected "
-        f"+ {f['cancelled']} cancelled |",
+        f"({f['ran_short']} because the stock ran short) + {f['cancelled']} cancelled |",
         f"| messages | {f['written']} written, {f['acknowledged']} acknowledged, {f['in_log']} in the log at their "
         f"place, {f['gone_from_log_after_use']} gone from it after use |",
         f"| redeliveries absorbed | {f['redelivered']} |",
@@ -112,13 +130,14 @@ def _text(run: Run) -> list[str]:
         f"PostgreSQL did not answer); it did not add up {len(run.seen.unsettled)} times |",
         f"| manual adjustments | {f['adjusted']} by optimistic locking; {f['adjustments_beaten']} came too late and "
         "were refused |",
-        f"| POSTs without an answer, repeated | {f['unsure']}; given up by the client {f['given_up']} |",
+        f"| orders tried | {f['tried']}; POSTs without a good answer, repeated {f['unsure']}; given up by the client "
+        f"{f['given_up']} |",
         f"| planned and not injected | {told_of(f['not_injected'])} |",
         f"| leader changes | {f['leader_changes']} |",
         f"| assignments changed by rebalances | {f['assignments_changed']}; {f['rebalances_in_mid_handler']} times "
         "a member lost its partitions, or the group changed between its batch and its offset commit |",
         f"| batches set back by trouble | {f['batches_set_back']} |",
-        f"| accepted to decided | p50 {f['latency_p50_s']} s, p99 {f['latency_p99_s']} s, "
+        f"| accepted to decided | p50 {f['latency_p50_s']} s, p95 {f['latency_p95_s']} s, p99 {f['latency_p99_s']} s, "
         f"longest {f['latency_max_s']} s |",
         f"| longest stall | {f['longest_stall_s']} s without any decision |",
         f"| time to drain after healing | {f['drain_s']} s |",
@@ -127,6 +146,7 @@ def _text(run: Run) -> list[str]:
         "![faults by kind](faults.svg)",
         "",
     ]
+    lines += [f"- {complaint}" for complaint in run.complaints]
     for violation in run.verdict.violations:
         lines += [f"- {violation}", *(f"  - {step}" for step in run.verdict.histories.get(violation.id, []))]
     return lines

@@ -34,7 +34,10 @@ from faults.system import System
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 90
 DRAIN_SECONDS = 180
-ON_HAND = 50_000  # of each SKU: enough for confirmations, little enough to be counted
+ON_HAND = 500_000  # of each SKU: more than a day's run can order, and less than a greedy order asks for
+# … but of these, which orders race for: they run out, and are brought again.
+SCARCE = ("SKU-0018", "SKU-0019", "SKU-0020")
+SCARCE_ON_HAND = 40
 
 Tell = Callable[[str], None]
 
@@ -74,8 +77,11 @@ def _run(plan: Plan, stack: Stack, proxies: dict[str, Proxy], *, tell: Tell, on_
     from faults.chaos.adjust import Adjuster  # noqa: PLC0415  (after Django is set up)
 
     planned = schedule.draw(seed=plan.seed, seconds=plan.seconds, per_minute=plan.per_minute)
-    load = SteadyLoad(shop.env["API_URL"], shop.env["API_TOKEN"], rate=plan.rate, clients=plan.clients, seed=plan.seed)
-    adjuster, watch, nemesis = Adjuster(plan.seed), Watch(system), Nemesis(system, shop, planned)
+    load = SteadyLoad(
+        shop.env["API_URL"], shop.env["API_TOKEN"],
+        rate=plan.rate, clients=plan.clients, seed=plan.seed, scarce=SCARCE,
+    )  # fmt: skip
+    adjuster, watch, nemesis = Adjuster(plan.seed, SCARCE), Watch(system), Nemesis(system, shop, planned)
     started, started_at = time.monotonic(), _clock(direct)
     tell(f"{len(planned)} faults in {plan.seconds:.0f} s, {plan.rate:.0f} orders a second")
     load.start()
@@ -97,13 +103,17 @@ def _run(plan: Plan, stack: Stack, proxies: dict[str, Proxy], *, tell: Tell, on_
         database_url=direct,
         bootstrap_servers=system.brokers(),
         accepted=seen_by_clients.accepted.keys(),
+        cancelled=seen_by_clients.cancelled,
+        affordable=seen_by_clients.affordable,
         keys=seen_by_clients.keys,
+        adjustments=(adjuster.done, adjuster.done + adjuster.unsure),
         lost_until=_lost_until(nemesis.done, started_at),
         groups_at_the_end=True,
     )
     line = timeline(direct, started_at)
     counts = verdict.counts | {
         "leader_changes": seen.leader_changes,
+        "tried": len(seen_by_clients.keys),
         "unsure": seen_by_clients.unsure,
         "given_up": seen_by_clients.given_up,
         "adjustments_beaten": adjuster.beaten,
@@ -124,6 +134,7 @@ def _run(plan: Plan, stack: Stack, proxies: dict[str, Proxy], *, tell: Tell, on_
         figures=figures,
         verdict=verdict,
         servers=_servers(direct, stack),
+        failures=[*seen_by_clients.failures, *adjuster.failures],
     )
 
 
@@ -142,9 +153,9 @@ def _prepare(shop: Shop, direct: str) -> None:
 
     digest = hashlib.sha256(shop.env["API_TOKEN"].encode()).hexdigest()
     ApiClient.objects.create(name="chaos", token_sha256=digest)
-    StockItem.objects.bulk_create(
-        StockItem(sku=f"SKU-{number:04}", initial=ON_HAND, on_hand=ON_HAND) for number in range(1, 21)
-    )
+    skus = [f"SKU-{number:04}" for number in range(1, 21)]
+    on_hand = {sku: SCARCE_ON_HAND if sku in SCARCE else ON_HAND for sku in skus}
+    StockItem.objects.bulk_create(StockItem(sku=sku, initial=on_hand[sku], on_hand=on_hand[sku]) for sku in skus)
 
 
 def _is_ready(shop: Shop) -> bool:

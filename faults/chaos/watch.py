@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import psycopg
@@ -36,10 +37,16 @@ class Sample:
 
 @dataclass(slots=True)
 class Seen:
-    """Everything that was seen. `unsettled` are looks at which the stock did not add up, with the SKUs."""
+    """Everything that was seen.
+
+    `unsettled` are looks at which the stock did not add up, with the SKUs; `blamed` those at which a message had a
+    dead letter or a spent attempt, which no fault of the infrastructure may cause. `failures` ended the watch itself.
+    """
 
     samples: list[Sample] = field(default_factory=list)
     unsettled: list[str] = field(default_factory=list)
+    blamed: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
     blind: int = 0
     leader_changes: int = 0
 
@@ -52,7 +59,10 @@ class Watch:
         self._system = system
         self._stop = threading.Event()
         self._leaders: dict[tuple[str, int], int] = {}
-        self._threads = [threading.Thread(target=self._look_often), threading.Thread(target=self._follow_leaders)]
+        self._threads = [
+            threading.Thread(target=self._watched, args=[work], daemon=True)
+            for work in (self._look_often, self._follow_leaders)
+        ]
         self.started = time.monotonic()
 
     def start(self) -> None:
@@ -65,6 +75,12 @@ class Watch:
         for thread in self._threads:
             thread.join()
         return self.seen
+
+    def _watched(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:
+            self.seen.failures.append(repr(error))
 
     def _look_often(self) -> None:
         while not self._stop.wait(INTERVAL_SECONDS):
@@ -79,8 +95,11 @@ class Watch:
             assert row is not None  # noqa: S101 - a SELECT without FROM has one row
             *numbers, wrong = row
             self.seen.samples.append(Sample(time.monotonic() - self.started, *numbers))
+            look = self.seen.samples[-1]
             if wrong:
-                self.seen.unsettled.append(f"{self.seen.samples[-1].at:.1f} s: {wrong}")
+                self.seen.unsettled.append(f"{look.at:.1f} s: {wrong}")
+            if look.dead_letters or look.attempts:
+                self.seen.blamed.append(f"{look.at:.1f} s: {look.dead_letters} dead letters, {look.attempts} attempts")
 
     def _follow_leaders(self) -> None:
         admin = self._system.admin()
