@@ -48,7 +48,7 @@ def _pairs(sql: str, values: dict[str, Any]) -> list[tuple[object, object]]:
     return [(row["id"], row["what"]) for row in _rows(sql, values)]
 
 
-# Null asks for all orders. The values are written into the statement, so either way it is planned for what it is.
+# NULL asks for all orders. Planned anew for each call (force_custom_plan), so the planner sees which of the two it is.
 _ASKED = "(%(orders)s::uuid[] IS NULL OR {id} = ANY(%(orders)s::uuid[]))"
 _ASKED_ORDER = _ASKED.format(id="o.id")
 _FINAL = "(o.status IN ('rejected', 'cancelled') OR (o.status = 'confirmed' AND o.cancel_requested_at IS NULL))"

@@ -1,6 +1,7 @@
 """Celery's application. A task here is a wake-up call: losing, doubling or delaying one is harmless.
 
-Start with `celery -A config worker --pool=threads --concurrency=2` and one `celery -A config beat`.
+Start with `celery -A config worker --pool=threads --concurrency=4` and one `celery -A config beat`: a thread for
+each task there is (relay, audit, audit of everything, prune), so that none of them waits for another.
 """
 
 import os

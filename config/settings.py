@@ -110,8 +110,9 @@ X_FRAME_OPTIONS = "DENY"
 # --- PostgreSQL ------------------------------------------------------------------------------------
 _database = required("DATABASE_URL", example="postgres://shop:…@127.0.0.1:5432/shop", parse=database_url)
 _url_options = _database.pop("OPTIONS", {})
-# Prepared, and yet planned each time: a plan that is kept takes every array for ten elements long, and with a batch of
-# 500 the consumer was seen to take ten times as long. gunicorn.conf.py keeps the plans of web, whose arrays are short.
+# force_custom_plan: plan prepared statements anew at each call. PostgreSQL's cached generic plan assumes 10 elements
+# for any array parameter; with batches of 500 the consumer was ten times slower. gunicorn.conf.py sets auto for web,
+# whose arrays are short.
 PLAN_CACHE_MODE = optional(
     "PLAN_CACHE_MODE", default="force_custom_plan", example="auto", parse=one_of("auto", "force_custom_plan")
 )

@@ -15,7 +15,7 @@ import httpx
 
 from demo import system
 from demo.options import add_options, as_arguments
-from devservices import DevservicesError, Stack
+from devservices import DevservicesError, Process, Stack
 from devservices.running import is_in_use, run_in
 
 VAR = system.ROOT / "var"
@@ -86,7 +86,7 @@ def _prepare(stack: Stack, env: dict[str, str]) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    processes = _left_running(arguments).processes()
+    processes = _running(_left_running(arguments))
     if arguments.format == "json":
         print(json.dumps([asdict(process) for process in processes], indent=2))
         return 0
@@ -99,7 +99,7 @@ def _status(arguments: argparse.Namespace) -> int:
 
 def _env(arguments: argparse.Namespace) -> int:
     stack = _left_running(arguments)
-    if not stack.processes():
+    if not _running(stack):
         raise DevservicesError("Nothing runs, so there are no addresses. Run `make up` first.")
     for name, value in {**stack.env(), **system.settings(stack)}.items():
         print(f"export {name}={shlex.quote(value)}")
@@ -124,6 +124,16 @@ def _down(arguments: argparse.Namespace) -> int:
 def _left_running(arguments: argparse.Namespace) -> Stack:
     """The stack of `make up`."""
     return Stack(arguments.folder / UP.name)
+
+
+def _running(stack: Stack) -> list[Process]:
+    """What runs of the stack. Raises DevservicesError when it runs without the supervisor, which has died."""
+    if left := stack.unsupervised():
+        raise DevservicesError(
+            f"The supervisor has died; {len(left)} of its processes live on, and nobody starts them again. "
+            "Run `make down`, then `make up`."
+        )
+    return stack.processes()
 
 
 def abandoned(var: Path) -> list[Path]:

@@ -135,6 +135,9 @@ def _waiting_ids() -> list[str]:
         cursor.execute(
             """
             SELECT message_id || ' (in the outbox)' FROM outbox_message m JOIN outbox_pending p ON p.outbox_id = m.id
+            UNION ALL SELECT m.message_id || ' (acknowledged, and taken by nobody)' FROM outbox_message m
+                      JOIN outbox_receipt r ON r.outbox_id = m.id
+                      WHERE NOT EXISTS (SELECT FROM processed_message p WHERE p.message_id = m.message_id)
             UNION ALL SELECT message_id || ' (parked by ' || consumer || ')' FROM parked_message
             UNION ALL SELECT coalesce(message_id::text, 'no id') || ' (dead letter ' || id || ')' FROM dead_letter
                       WHERE resolved_at IS NULL

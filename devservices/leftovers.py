@@ -31,6 +31,11 @@ def end_leftovers(folder: Path) -> None:
         psutil.wait_procs(list(left.values()), timeout=1)
 
 
+def leftovers(folder: Path) -> list[int]:
+    """The living processes that this folder ever started, by pid."""
+    return sorted(_ours(folder))
+
+
 def note(pid_file: Path, pid: int) -> None:
     """Remember a process of ours that no supervisor knows; it must be alive."""
     pid_file.write_text(str(pid))

@@ -11,7 +11,7 @@ import psutil
 
 from devservices.errors import DevservicesError
 from devservices.kafka_settings import ClientListener
-from devservices.leftovers import end_leftovers, stands_still, tree
+from devservices.leftovers import end_leftovers, leftovers, stands_still, tree
 from devservices.program import Process, Program
 from devservices.servers import READY_SECONDS, SERVER_ROLES, Servers
 from devservices.state import State
@@ -82,6 +82,10 @@ class Stack:
             Process(one.role, one.pid, self._supervisor.port(one.role), _state_of(one))
             for one in self._supervisor.programs()
         ]
+
+    def unsupervised(self) -> list[int]:
+        """What lives on of this stack, by pid, although its supervisor has died: nothing there is started again."""
+        return [] if self._supervisor.is_running() else leftovers(self.folder)
 
     def kill(self, role: str) -> None:
         """SIGKILL the program and its children; the supervisor starts it again."""
@@ -169,7 +173,7 @@ class Stack:
 
     def _remove(self) -> None:
         state = State.load(self.folder)
-        if state and state.outside:
+        if state and state.outside and Path(state.outside).exists():  # gone already after a removal that was killed
             shutil.rmtree(state.outside)
         shutil.rmtree(self.folder)
 

@@ -70,8 +70,9 @@ def _id_of(message: Message) -> str:
 def _records(topics: Collection[str], servers: str) -> Iterator[tuple[Place, str, str]]:
     """Every record of the topics: its place, its message id, the sha256 of its value."""
     reader = Consumer({
-        "bootstrap.servers": servers, "group.id": "checker", "enable.auto.commit": False,
-        "enable.partition.eof": True, "auto.offset.reset": "earliest", "check.crcs": True, "log_level": 0,
+        "bootstrap.servers": servers, "group.id": "checker", "enable.auto.commit": False, "log_level": 0,
+        "enable.partition.eof": True, "auto.offset.reset": "earliest", "check.crcs": True,
+        "fetch.wait.max.ms": 10,  # default 500, which a partition's end would be waited for
     })  # fmt: skip
     try:
         metadata = reader.list_topics(timeout=30).topics

@@ -63,6 +63,9 @@ def release(order_ids: Sequence[UUID]) -> set[UUID]:
 def adjust(*, sku: str, quantity: int, seen_version: int, reason: str = "") -> None:
     """Add `quantity` (which may be negative) to the stock, by optimistic locking.
 
+    A sum overwrites nobody's change. The version protects the decision: who counted at `seen_version` must count again
+    if the stock moved since, and every reservation and release raises the version.
+
     Raises StockChanged when the item is no longer at `seen_version`: read it again and decide anew.
     Raises UnknownSku, and OutOfRange when less than nothing or more than a column holds would be left.
     """

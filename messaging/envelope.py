@@ -22,7 +22,7 @@ CONTENT_TYPE = "application/json"
 
 Stream = tuple[str, str]  # source and partition key: sequences count within it, and its messages keep their order
 Header = tuple[str, bytes | None]
-TextHeader = tuple[str, str | bytes | None]  # always text; the type is the client's
+TextHeader = tuple[str, str | bytes | None]  # values are str; the wider type is what `Producer.produce` declares
 
 
 class Payload(BaseModel):

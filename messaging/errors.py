@@ -15,7 +15,8 @@ class MessageTooLarge(MessagingError):
 
 
 class InvalidMessage(MessagingError):
-    """The message cannot travel: an empty key, a sequence below 1, or text that is not UTF-8."""
+    """The message cannot travel: a key that is empty or longer than 255 characters, a sequence outside
+    1 … `envelope.MAX_SEQUENCE`, a NUL, or a payload that is not UTF-8. Mend what the caller passes."""
 
 
 class Poison(MessagingError):

@@ -8,6 +8,7 @@ from confluent_kafka import KafkaException
 from django.conf import settings
 from django.db import Error as DatabaseError
 
+from messaging.errors import UnsafeCluster
 from messaging.produce.relay import Relay
 from messaging.prove.audit import audit as run_audit
 from messaging.prove.repair import repair
@@ -28,6 +29,9 @@ def relay() -> None:
         worked = _own_relay().shift(seconds=settings.RELAY_SHIFT_SECONDS, stop=stopping)
     except (DatabaseError, KafkaException) as error:
         log.warning("the shift ended early, the next tick starts another", error=str(error))
+        return
+    except UnsafeCluster as error:
+        log.error("no shift, an acknowledged message could be lost", error=str(error))
         return
     if worked and not stopping.is_set():
         # Beat's next tick may be a second away: hand over at once.

@@ -36,7 +36,7 @@ def handle(envelopes: Sequence[Envelope]) -> None:
     by_type: dict[str, list[Envelope]] = {}
     for envelope in envelopes:
         by_type.setdefault(envelope.message_type, []).append(envelope)
-    # An order is reserved before it is released, so the types' order keeps each order's.
+    # Type by type, not one by one: an order's `reserved` always precedes its `released`, so its order is kept.
     _move(by_type.pop("inventory.stock_reserved.v1", []), Status.PENDING, Status.CONFIRMED)
     for envelope in by_type.pop("inventory.stock_rejected.v1", []):
         _move([envelope], Status.PENDING, Status.REJECTED, reason=_Rejection.read(envelope).reason)

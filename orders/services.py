@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+import structlog
 from django.db import connection, transaction
 from django.db.models.functions import Now
 from uuid_utils.compat import uuid7
@@ -19,6 +20,8 @@ from messaging.produce import outbox
 from orders.errors import KeyReused, NoSuchOrder, NotCancellable, RequestInFlight
 from orders.messages import Line, OrderCancelled, OrderPlaced
 from orders.models import IdempotencyKey, Order
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ def place_order(*, client_id: int, idempotency_key: str, body_sha256: str, lines
         ):
             return Placed(_stored_answer(client_id, idempotency_key, body_sha256), replayed=True)
         outbox.append(OrderPlaced(order_id=order_id, lines=list(lines)), partition_key=str(order_id), sequence=1)
+    log.info("order accepted", order_id=str(order_id))
     return Placed(answer, replayed=False)
 
 

@@ -84,7 +84,10 @@ def _takings(messages: Sequence[OutboxMessage]) -> dict[UUID, list[Taking]]:
     inbox = {(row.message_id, row.consumer): row for row in ProcessedMessage.objects.filter(message_id__in=ids)}
     dead = {
         (row.message_id, row.consumer): row.pk
-        for row in DeadLetter.objects.filter(message_id__in=ids, resolved_at=None).only("message_id", "consumer")
+        # Not those that only claim to be this message: what could not be read may be anybody's.
+        for row in DeadLetter.objects.filter(message_id__in=ids, resolved_at=None)
+        .exclude(reason__in=[DeadLetter.Reason.UNREADABLE, DeadLetter.Reason.CORRUPT])
+        .only("message_id", "consumer")
     }
     keys = {message.partition_key for message in messages}
     waiting = {

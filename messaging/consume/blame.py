@@ -1,6 +1,6 @@
 """Whose fault is an error: the message's, or the infrastructure's?
 
-Only a message that is at fault becomes a dead letter. Everything else is waited out.
+Only a message that is at fault becomes a dead letter. Everything else is waited out, or ends the process.
 
 When you copy this: an error that is not known here is taken to be the message's. So a handler's own bug, after a bad
 deploy, makes dead letters of all that comes, and so does a network's error that is no OSError, as some HTTP clients
@@ -16,8 +16,10 @@ from django.db import Error as DatabaseError
 from messaging.errors import Poison
 from messaging.models import DeadLetter
 
-# Trouble of this process and its surroundings, whatever message was in hand when it came.
-_NOT_THE_MESSAGE = (DatabaseError, OSError, MemoryError)
+# Trouble of the surroundings, whatever message was in hand when it came: the consumer tries again.
+WAITED_OUT = (DatabaseError, OSError)
+# … and of this process, which ends.
+_NOT_THE_MESSAGE = (*WAITED_OUT, MemoryError)
 
 
 def fault_of_message(error: Exception) -> Poison | None:

@@ -12,7 +12,7 @@ from django.db import Error as DatabaseError
 from django.db import connection, transaction
 
 from messaging.consume import batch
-from messaging.consume.blame import fault_of_message
+from messaging.consume.blame import WAITED_OUT, fault_of_message
 from messaging.consume.reader import Reader
 from messaging.envelope import Record
 from messaging.errors import BatchPostponed
@@ -59,7 +59,7 @@ def run_once(subscription: Subscription, reader: Reader, *, rest: float = REST_S
         return 0
     try:
         apply_or_bury(subscription, records)
-    except (DatabaseError, OSError) as error:
+    except WAITED_OUT as error:
         reader.rewind(records, wait=rest)
         raise BatchPostponed(str(error)) from error
     reader.handled(records)

@@ -118,6 +118,7 @@ class Reader:
                 self._handled.pop((answer.topic, answer.partition), None)
 
     def _commit(self, offsets: list[TopicPartition]) -> list[TopicPartition]:
+        """The commit alone. A step of its own, so that a crash before and after it can be tested."""
         return self._consumer.commit(offsets=offsets, asynchronous=False) or []
 
     def rewind(self, records: Sequence[Record], *, wait: float) -> None:

@@ -41,6 +41,7 @@ def append_all(drafts: Sequence[Draft]) -> list[UUID]:
         raise OutsideTransaction("outbox.append needs the transaction of the business row")
     if not drafts:
         return []
+    texts = [_checked_text(draft) for draft in drafts]
     ids = [uuid7() for _ in drafts]
     with connection.cursor() as cursor:
         cursor.execute(
@@ -52,7 +53,7 @@ def append_all(drafts: Sequence[Draft]) -> list[UUID]:
                 "topics": [draft.payload.topic for draft in drafts],
                 "keys": [draft.partition_key for draft in drafts],
                 "sequences": [draft.sequence for draft in drafts],
-                "payloads": [_checked_text(draft) for draft in drafts],
+                "payloads": texts,
                 "traceparents": [_traceparent(draft) for draft in drafts],
                 "shards": [shard_of(draft.partition_key) for draft in drafts],
             },
@@ -91,10 +92,11 @@ def _checked_text(draft: Draft) -> str:
     if not 1 <= draft.sequence <= MAX_SEQUENCE:
         raise InvalidMessage(f"sequence must be 1 to {MAX_SEQUENCE}, not {draft.sequence}")
     try:
+        draft.partition_key.encode()
         text = draft.payload.model_dump_json()
         size = len(text.encode())
     except ValueError as error:
-        raise InvalidMessage(f"the payload is not valid UTF-8: {error}") from error
+        raise InvalidMessage(f"the key or the payload is not valid UTF-8: {error}") from error
     if "\x00" in text or "\x00" in draft.partition_key:
         raise InvalidMessage("the message holds a NUL character")
     if size > MAX_PAYLOAD_BYTES:

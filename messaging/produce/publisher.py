@@ -22,7 +22,6 @@ CONNECT_SECONDS = 1.0  # a new client waits for its first broker before it is gi
 _PERMANENT = {
     KafkaError.MSG_SIZE_TOO_LARGE,
     KafkaError.RECORD_LIST_TOO_LARGE,
-    KafkaError.INVALID_MSG,
     KafkaError.INVALID_RECORD,
     KafkaError.INVALID_TIMESTAMP,
     KafkaError._INVALID_ARG,

@@ -92,7 +92,7 @@ def _keys(after_id: int) -> list[str]:
 
 def _counts(after_id: int) -> dict[str, int]:
     with connection.cursor() as cursor:
-        cursor.execute(_COUNTS if after_id else _COUNTS_OF_ALL, {"after": after_id})
+        cursor.execute(_COUNTS if after_id else _COUNTS_OF_ALL, {"after": after_id, "kept_days": surely_kept_days()})
         names = [column.name for column in cursor.description]
         return dict(zip(names, (int(value) for value in cursor.fetchone()), strict=True))
 
@@ -108,7 +108,11 @@ _WAITING = """
 _COUNTS_OF_ALL = f"""
     SELECT (SELECT count(*) FROM outbox_message) AS written,
            (SELECT count(*) FROM outbox_receipt) AS acknowledged,
-           (SELECT count(*) FROM processed_message)
+           -- An id stays in the inbox longer than its message in the outbox. One without a message counts while it is
+           -- too young for that: nobody wrote it.
+           (SELECT count(*) FROM processed_message p
+            WHERE p.processed_at > now() - %(kept_days)s * interval '1 day'
+               OR EXISTS (SELECT FROM outbox_message m WHERE m.message_id = p.message_id))
              - (SELECT count(*) FROM parked_message)
              - (SELECT count(*) FROM dead_letter d JOIN processed_message p
                   ON p.message_id = d.message_id AND p.consumer = d.consumer

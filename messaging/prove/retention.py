@@ -27,7 +27,10 @@ class Pruned:
 
 
 def surely_kept_days() -> int:
-    """What is younger than so many days cannot have been pruned: one day less than `prune` keeps."""
+    """What was taken, or appended to the log, within so many days still has its message: one less than `prune` keeps.
+
+    A day of margin: the one's day may have begun a moment before the other's.
+    """
     return int(settings.OUTBOX_RETENTION_DAYS) - 1
 
 
@@ -41,7 +44,7 @@ def prunable() -> Pruned:
 
 
 def prune(*, progress: Callable[[int], None] = lambda _: None) -> Pruned:
-    """Remove it, in short transactions: it may be killed at any moment and called again.
+    """Remove what `prunable` counts, in short transactions: it may be killed at any moment and called again.
 
     `progress` is told how many rows went with each. Needs the marks that `audit --new` sets: without
     them nothing is confirmed, and nothing is removed.
@@ -63,7 +66,7 @@ def _in_batches(sql: str, progress: Callable[[int], None]) -> int:
 
 
 def _remove_batch(sql: str) -> int:
-    """One transaction."""
+    """One transaction. A step of its own, so that a crash before and after it can be tested."""
     with connection.cursor() as cursor:
         cursor.execute(sql, _values())
         return int(cursor.fetchone()[0])
@@ -90,6 +93,9 @@ _MESSAGES = """
         LEFT JOIN audit_mark mark USING (consumer) GROUP BY topic
     ) AS confirmed ON confirmed.topic = m.topic AND m.id <= confirmed.confirmed_to
     WHERE r.acknowledged_at < now() - %(outbox_days)s * interval '1 day'
+      -- Taken long ago, too: an inbox row without a message that is younger than that was written by nobody.
+      AND NOT EXISTS (SELECT FROM processed_message p WHERE p.message_id = m.message_id
+                      AND p.processed_at >= now() - %(outbox_days)s * interval '1 day')
 """
 
 # One statement, one transaction: a message and its receipt go together.

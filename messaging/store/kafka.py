@@ -15,11 +15,11 @@ from django.conf import settings
 
 log = structlog.get_logger(__name__)
 
-# How long the client itself tries before it reports a message's fate as unknown.
+# The outer bound of the client's own tries. The relay drops a client sooner: STALLED_SECONDS in produce/relay.py.
 DELIVERY_TIMEOUT_MS = 120_000
 # A broker that says nothing for so long is given up and its successor asked for (default: 60 s).
 SILENCE_TIMEOUT_MS = 15_000
-# Of the messages that travel together, but for the last one.
+# Bytes in one batch; librdkafka may exceed it by one message.
 BATCH_BYTES = 700_000
 # A consumer that was killed holds its partitions this long. Kafka allows no less than 6 s by default.
 SESSION_TIMEOUT_MS = 6_000
@@ -55,11 +55,11 @@ def producer_settings() -> dict[str, Any]:
         "request.timeout.ms": 10_000,
         "retry.backoff.ms": 100,
         "retry.backoff.max.ms": 1000,
-        # While a round is handed over, its messages gather; the flush that follows waits for no more.
+        # Long enough for a round's messages to share batches; `flush()` does not wait it out.
         "linger.ms": 5,
         "batch.num.messages": 10_000,
-        # Default 1000000, which the last message may exceed. A topic refuses a batch above its max.message.bytes
-        # as a whole: this size and the largest message (envelope.MAX_PAYLOAD_BYTES) are below it together.
+        # Default 1000000. A topic refuses a batch above its max.message.bytes as a whole: this size and the one
+        # message more (envelope.MAX_PAYLOAD_BYTES) are below it together.
         "batch.size": BATCH_BYTES,
         # Default consistent_random (CRC32). This is what Kafka's own tools and Java clients use.
         "partitioner": "murmur2_random",

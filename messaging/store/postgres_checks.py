@@ -13,6 +13,8 @@ SKEW_SECONDS = 2.0
 # fsync and full_page_writes come as on or off. synchronous_commit is also set for a role or a database, and stands
 # there as it was written: these are all the words that PostgreSQL takes for off, in any capitals.
 _OFF = {"off", "false", "no", "0"}
+# With a standby that commits wait for, these do not wait until it has the commit on its disk: a fail-over loses it.
+_NOT_AT_THE_STANDBY = {"local", "remote_write"}
 _DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 # Where pg_settings says that this connection has a value from: not to be mended by ALTER SYSTEM.
 _OF_ROLE_OR_DATABASE = ("global", "database", "user", "database user")
@@ -43,6 +45,8 @@ def examine_database() -> list[Finding]:
             """
         )
         overrides = cursor.fetchall()
+        cursor.execute("SELECT current_setting('synchronous_standby_names') <> ''")
+        (standby,) = cursor.fetchone()
         cursor.execute("SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relpersistence = 'u'")
         unlogged = [name for (name,) in cursor.fetchall()]
     findings = [
@@ -54,7 +58,7 @@ def examine_database() -> list[Finding]:
             mend,
         )
         for where, name, value, mend in [*live, *overrides]
-        if name in _DURABLE and value.lower() in _OFF
+        if name in _DURABLE and value.lower() in (_OFF | _NOT_AT_THE_STANDBY if standby else _OFF)
     ]
     findings += [
         Finding(

@@ -212,13 +212,14 @@ class TestAConsumerProcess:
         process = processes.manage("consume", INVENTORY, LOG_LEVEL="INFO")
         processes.wait_for_output(process, "partitions assigned")
 
-        for _ in range(3):
+        for _ in range(2):
             produce_envelopes(TOPIC, [placed(quantity=1) for _ in range(60)])
             process.kill()
             process = processes.manage("consume", INVENTORY, LOG_LEVEL="INFO")
+            processes.wait_for_output(process, "partitions assigned")
 
-        wait_until(lambda: on_hand() == 820, what="all 180 orders were deducted")
-        assert StockMovement.objects.count() == 180
+        wait_until(lambda: on_hand() == 880, what="all 120 orders were deducted")
+        assert StockMovement.objects.count() == 120
 
     def test_told_to_stop_finishes_its_batch_and_commits_it(self, processes: Processes) -> None:
         StockItemFactory(sku="SKU-A", initial=1000)

@@ -115,11 +115,11 @@ class TestReplay:
 class TestTheCommand:
     def test_says_which_dead_letter_it_could_not_replay(self, committed_db: None) -> None:
         with pytest.raises(CommandError, match="dead letter 17"):
-            call_command("replay", "17")
+            call_command("replay", "17", reason="mended")
 
     def test_with_dry_run_replays_nothing(self, failed: uuid.UUID, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"{__name__}.broken", False)
 
-        call_command("replay", str(DeadLetter.objects.get().pk), dry_run=True)
+        call_command("replay", str(DeadLetter.objects.get().pk), reason="mended", dry_run=True)
 
         assert calls == []

@@ -102,6 +102,14 @@ class TestTheSystem:
         wait_until(lambda: answers(f"{settings['API_URL']}/readyz"), what="it answers again", seconds=60)
         running += json.loads(demo("status", "--format", "json"))
 
+        supervisor = psutil.Process(int((tmp_path / "up" / "supervisord.pid").read_text()))
+        supervisor.kill()
+        supervisor.wait(30)
+        with started(tmp_path, "status") as status:
+            _, said = status.communicate(timeout=60)
+        assert status.returncode == 1
+        assert "The supervisor has died" in said
+
         demo("down")
         assert (tmp_path / "up" / "state.json").exists()
         demo("down", "--remove")

@@ -34,7 +34,7 @@ COMMANDS: dict[str, Sequence[str]] = {
     "relay": (sys.executable, "manage.py", "relay"),
     "consume-inventory": (sys.executable, "manage.py", "consume", "inventory"),
     "consume-orders": (sys.executable, "manage.py", "consume", "orders"),
-    "worker": (*CELERY, "worker", "--pool=threads", "--concurrency=2"),
+    "worker": (*CELERY, "worker", "--pool=threads", "--concurrency=4"),
     "beat": (*CELERY, "beat", "--pidfile="),
     "web": (sys.executable, "-m", "gunicorn", "config.wsgi"),
 }

@@ -64,7 +64,7 @@ class TestReplay:
         flow.consume_all("orders")
         Order.objects.update(status=Order.Status.PENDING)
 
-        interrupted(f"{seam}:{action}", "replay", str(DeadLetter.objects.get().pk), may_refuse=True)
+        interrupted(f"{seam}:{action}", "replay", str(DeadLetter.objects.get().pk), "--reason=mended", may_refuse=True)
 
         assert Order.objects.get().status == Order.Status.CONFIRMED
         assert not check_now().violations

@@ -48,7 +48,8 @@ class Fleet:
 
     def replay(self, letters: list[int], version: str) -> None:
         """What the operator does when the right version runs."""
-        command = self._processes.manage("replay", *map(str, letters), DJANGO_SETTINGS_MODULE=version)
+        ids = map(str, letters)
+        command = self._processes.manage("replay", *ids, "--reason=the upgrade", DJANGO_SETTINGS_MODULE=version)
         assert command.wait(120) == 0, self._processes.output(command)
 
     def accepted(self) -> set[UUID]:

@@ -1,11 +1,14 @@
 """Celery wakes the relay up: its ticks may be lost, doubled or late, and nothing else depends on them."""
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
 import redis
 from django.conf import settings
+from django.db import connection
 
 from inventory.models import StockMovement
 from messaging.models import OutboxPending, OutboxReceipt
@@ -15,7 +18,7 @@ from tests.factories import LineFactory, StockItemFactory, place
 from tests.flow_tools import wait_until
 from tests.process_tools import Processes
 
-WORKER = ("worker", "--pool=threads", "--concurrency=2")
+WORKER = ("worker", "--pool=threads", "--concurrency=4")
 
 
 @pytest.fixture
@@ -29,6 +32,26 @@ def own_broker() -> str:
 
 def place_one(sku: str = "SKU-A") -> None:
     place(LineFactory(sku=sku, quantity=1))
+
+
+@contextmanager
+def held_up_at(table: str) -> Iterator[None]:
+    """Nobody else gets at the table meanwhile."""
+    other = connection.copy()
+    try:
+        other.set_autocommit(False)
+        other.cursor().execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+    finally:
+        other.rollback()
+        other.close()
+
+
+def waiting_for(table: str) -> list[int]:
+    """The backends that wait for the table."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pid FROM pg_locks WHERE relation = %s::regclass AND NOT granted", [table])
+        return [pid for (pid,) in cursor.fetchall()]
 
 
 class TestTwoBeatsAndSeveralWorkers:
@@ -75,6 +98,19 @@ class TestAShift:
         assert max(waits) < timedelta(seconds=2)
 
 
+class TestTheOtherTasks:
+    def test_keep_no_message_waiting_however_long_they_take(self, processes: Processes, own_broker: str) -> None:
+        StockItemFactory(sku="SKU-A", initial=1000)
+        with held_up_at("dead_letter"):
+            processes.celery("beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
+            processes.celery(*WORKER, CELERY_BROKER_URL=own_broker, RELAY_SHIFT_SECONDS="0.5")
+            wait_until(lambda: len(waiting_for("dead_letter")) == 3, what="audit, audit of everything and prune stand")
+
+            for number in range(1, 6):
+                place_one()
+                wait_until(lambda n=number: OutboxReceipt.objects.count() == n, what=f"message {number} was published")
+
+
 class TestRedis:
     def test_emptied_under_way_delays_and_loses_nothing(self, processes: Processes, own_broker: str) -> None:
         StockItemFactory(sku="SKU-A", initial=1000)
@@ -110,9 +146,16 @@ class TestAKilledWorker:
         place_one()
         wait_until(lambda: OutboxReceipt.objects.count() == 1, what="the flow runs")
 
-        for _ in range(50):
-            place_one()
-        worker.kill()
+        with held_up_at("outbox_receipt"):
+            for _ in range(50):
+                place_one()
+            wait_until(lambda: waiting_for("outbox_receipt"), what="it has published, and cannot settle")
+            worker.kill()
+            worker.wait(30)
+            for backend in waiting_for("outbox_receipt"):  # it has not noticed, and would settle for the worker
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_terminate_backend(%s)", [backend])
+        assert OutboxPending.objects.count() == 50
         processes.celery(*WORKER, CELERY_BROKER_URL=own_broker)
 
         wait_until(lambda: OutboxReceipt.objects.count() == 51, what="all messages were acknowledged")

@@ -93,8 +93,18 @@ class TestTheChecksAtWriteTime:
             ("x", "k", -1),
             ("x", "k", 2**31),
             ("\ud800", "k", 1),
+            ("x", "k\ud800", 1),
         ],
-        ids=["empty key", "long key", "NUL in key", "sequence 0", "negative", "too high", "lone surrogate"],
+        ids=[
+            "empty key",
+            "long key",
+            "NUL in key",
+            "sequence 0",
+            "negative",
+            "too high",
+            "lone surrogate",
+            "lone surrogate in key",
+        ],
     )
     def test_refuse_what_could_not_travel(self, text: str, key: str, sequence: int) -> None:
         with pytest.raises(InvalidMessage), transaction.atomic():

@@ -69,7 +69,7 @@ class TestOnAnUnsafeTopic:
     ) -> None:
         place()
         processes.celery("beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
-        worker = processes.celery("worker", "--pool=threads", "--concurrency=2", CELERY_BROKER_URL=own_broker)
+        worker = processes.celery("worker", "--pool=threads", "--concurrency=4", CELERY_BROKER_URL=own_broker)
 
         processes.wait_for_output(worker, FOUND)
         assert not OutboxReceipt.objects.exists()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from django.db import connection
 
+from messaging.store.postgres_checks import examine_database
 from orders.models import Order
 from tests.factories import ApiClientFactory, LineFactory, StockItemFactory, place
 from tests.flow_tools import wait_until
@@ -62,3 +63,16 @@ class TestAnOrderWhoseStandbyIsAway:
         web.join(10)
         assert not web.is_alive()
         assert Order.objects.count() == 1
+
+
+@pytest.mark.usefixtures("standby_away")
+class TestAConnectionThatDoesNotWaitForTheStandby:
+    @pytest.mark.parametrize("word", ["local", "remote_write"])
+    def test_is_found_by_the_doctor(self, word: str) -> None:
+        ask(f"SET synchronous_commit = '{word}'", "SHOW synchronous_commit")
+        try:
+            (found,) = examine_database()
+        finally:
+            ask("RESET synchronous_commit", "SHOW synchronous_commit")
+
+        assert (found.id, found.found) == ("P-SYNCHRONOUS_COMMIT", f"synchronous_commit = {word}")

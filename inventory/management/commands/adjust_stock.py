@@ -20,8 +20,8 @@ class Command(BaseCommand):
         parser.add_argument(
             "--seen-version",
             type=int,
-            help="the item's version when you counted (the admin shows it); refused if it changed since. "
-            "Default: its version now",
+            help="the item's version when you counted (the admin shows it). Every reservation raises it: if the stock "
+            "moved since, this is refused, and you must count again. Default: its version now",
         )
         parser.add_argument("--dry-run", action="store_true", help="say what would be left, and change nothing")
 
