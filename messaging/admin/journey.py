@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from messaging.admin.show import badge, duration
-from messaging.models import DeadLetter, OutboxMessage, ParkedMessage, ProcessedMessage
+from messaging.models import DeadLetter, OutboxMessage, OutboxReceipt, ParkedMessage, ProcessedMessage
 from messaging.registry import subscriptions
 
 MAX_STEPS = 100
@@ -80,14 +80,13 @@ def journey(partition_key: str) -> list[Step]:
 
 def _takings(messages: Sequence[OutboxMessage]) -> dict[UUID, list[Taking]]:
     """For each message what each consumer of its topic made of it."""
-    ids = [message.message_id for message in messages]
+    by_id = {message.message_id: message for message in messages}
+    ids = list(by_id)
     inbox = {(row.message_id, row.consumer): row for row in ProcessedMessage.objects.filter(message_id__in=ids)}
     dead = {
         (row.message_id, row.consumer): row.pk
-        # Not those that only claim to be this message: what could not be read may be anybody's.
-        for row in DeadLetter.objects.filter(message_id__in=ids, resolved_at=None)
-        .exclude(reason__in=[DeadLetter.Reason.UNREADABLE, DeadLetter.Reason.CORRUPT])
-        .only("message_id", "consumer")
+        for row in DeadLetter.objects.filter(message_id__in=ids, resolved_at=None).defer("key", "value", "headers")
+        if row.message_id and _is_record_of(by_id[row.message_id], row)
     }
     keys = {message.partition_key for message in messages}
     waiting = {
@@ -103,6 +102,15 @@ def _takings(messages: Sequence[OutboxMessage]) -> dict[UUID, list[Taking]]:
                     _taking(message, subscription.consumer, inbox.get(place), dead.get(place), waiting.get(place))
                 )
     return takings
+
+
+def _is_record_of(message: OutboxMessage, letter: DeadLetter) -> bool:
+    """Whether the dead letter is this message. What could not be read may only claim its id: then its place tells."""
+    if letter.reason not in (DeadLetter.Reason.UNREADABLE, DeadLetter.Reason.CORRUPT):
+        return True
+    receipt: OutboxReceipt | None = getattr(message, "receipt", None)
+    at = (letter.topic, letter.partition, letter.offset)
+    return receipt is not None and at == (message.topic, receipt.partition, receipt.offset)
 
 
 def _taking(

@@ -143,9 +143,13 @@ class TestAMessage:
 
     def test_says_that_a_consumer_has_not_taken_it_or_gave_it_up(self, superuser: Client) -> None:
         waiting, hopeless = OutboxReceiptFactory().message, OutboxReceiptFactory().message
-        letter = DeadLetterFactory(message_id=hopeless.message_id, consumer="inventory")
+        letter = DeadLetterFactory(
+            message_id=hopeless.message_id, partition=hopeless.receipt.partition, offset=hopeless.receipt.offset
+        )
+        stranger = DeadLetterFactory(message_id=waiting.message_id, partition=7)  # it only claims the id
 
         assert "not yet" in page(superuser, waiting)
+        assert reverse("admin:messaging_deadletter_change", args=[stranger.pk]) not in page(superuser, waiting)
         assert reverse("admin:messaging_deadletter_change", args=[letter.pk]) in page(superuser, hopeless)
 
     def test_makes_as_many_queries_for_a_long_way_as_for_a_short_one(self, superuser: Client) -> None:
