@@ -88,7 +88,8 @@ def delete_records(system: System, topic: str) -> str:
     whole = [TopicPartition(topic, part, end) for part, (first, end) in held if end > first]
     if not whole:
         return f"{NOTHING_HURT}, {topic} is empty"
-    result_of(system.admin().delete_records(whole, request_timeout=SECONDS))
+    admin = system.admin()  # which must live until it has answered
+    result_of(admin.delete_records(whole, request_timeout=SECONDS))
     return f"every record of {topic} deleted"
 
 

@@ -177,7 +177,7 @@ def ledger_without_its_unique_constraint(patch: Patch) -> None:
 @bug(
     saved_by="it becomes a dead letter, and its key waits",
     scenario=a_message_of_a_version_to_come,
-    caught_by="I12",
+    caught_by="I2 I12",
 )
 def unknown_type_skipped(patch: Patch) -> None:
     """A message of an unknown type is skipped."""

@@ -142,7 +142,7 @@ def pending_rows_deleted_when_kafka_is_down(patch: Patch) -> None:
 @bug(
     saved_by="`acks=all` with min.insync.replicas=2, which the doctor insists on",
     scenario=the_leader_dies_before_its_followers_have_copied,
-    caught_by="I1 I11",
+    caught_by="I1 I8 I11",
 )
 def acks_1_with_min_isr_1(patch: Patch) -> None:
     """`acks=1` on a topic with min.insync.replicas=1."""

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,14 +75,21 @@ def a_child(work: Callable[[], None]) -> Iterator[None]:
     connections.close_all()
     child = os.fork()
     if child == 0:
-        with contextlib.suppress(BaseException):
+        try:
             work()
+        except Died:
+            pass
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
         os._exit(0)
     too_long = threading.Timer(CHILD_SECONDS, lambda: _kill(child))
     too_long.start()
     yield
-    os.waitpid(child, 0)
+    _, status = os.waitpid(child, 0)
     too_long.cancel()
+    # A child that failed by itself would be found, too, and show nothing.
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
 
 
 def _kill(child: int) -> None:

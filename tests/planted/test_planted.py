@@ -59,6 +59,8 @@ class TestThePlantedBug:
 
         caught = {violation.invariant for violation in verdict.violations}
         assert caught >= bug.caught_by, verdict.violations
+        # And by nothing else, but that a message or an order was still on its way when the patience ended.
+        assert caught <= bug.caught_by | {"I7", "I11"}, verdict.violations
         table[bug.name] = row(bug, verdict)
 
 
