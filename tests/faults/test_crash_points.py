@@ -14,6 +14,7 @@ from itertools import zip_longest
 
 import psutil
 import pytest
+from django.db.models import Sum
 from django.utils import timezone
 
 from faults.arm import ACTIONS, actions_at
@@ -22,7 +23,7 @@ from faults.load import Client
 from faults.offsets import READERS
 from faults.points import POINTS, Role, When
 from faults.shop import Shop, wait_for
-from messaging.models import DeadLetter
+from messaging.models import DeadLetter, ProcessedMessage
 from tests.faults.drained import check_now, drains_in_a_moment
 from tests.flow_tools import produce_raw
 
@@ -61,6 +62,7 @@ class TestAProcess:
     ) -> None:
         shop.disarm()
         broken: list[Place] = []
+        redelivered_before = redeliveries()
         with waking_up(shop) as woken, ExitStack() as members:
             if action == "stop":
                 # Somebody who takes over what the one that stands still had in hand, before it wakes up.
@@ -84,8 +86,16 @@ class TestAProcess:
             accepted=client.seen.accepted.keys(), keys=client.seen.keys, broken=broken, groups_at_the_end=True
         )
         assert not verdict.violations, verdict.histories
+        if action == "kill" and "consume.offsets:before" in seams_of_round.values():
+            # Committed, and Kafka was not told: it brought the batch again, and that had no effect.
+            assert redeliveries() > redelivered_before
         # They were looked at: the next round is to see its own alone.
         DeadLetter.objects.update(resolved_at=timezone.now())
+
+
+def redeliveries() -> int:
+    """How many messages came again and were absorbed."""
+    return ProcessedMessage.objects.aggregate(total=Sum("redeliveries", default=0))["total"]
 
 
 @contextmanager
@@ -150,8 +160,9 @@ def strikes_soon(shop: Shop, client: Client, fault: str) -> None:
 
 
 def place_one(client: Client) -> bool:
-    """An order that is cancelled again, so that every seam is passed."""
+    """An order that is cancelled again, and one that must be rejected, so that every seam is passed by each."""
     order_id = client.place([{"sku": "SKU-0001", "quantity": 1}])
     assert order_id
     client.cancel(order_id)
+    assert client.place([{"sku": "SKU-NOBODY-HAS", "quantity": 1}])
     return True
