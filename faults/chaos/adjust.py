@@ -12,7 +12,7 @@ from inventory.models import StockItem
 from inventory.services import adjust
 
 PAUSE_SECONDS = 0.3
-SHARE_OF_SCARCE = 0.3  # of the adjustments
+SHARE_OF_SCARCE = 0.1  # of the adjustments: they stay scarce, also when few orders come
 
 
 class Adjuster:

@@ -14,7 +14,7 @@ from faults.chaos.pictures import draw
 from faults.chaos.watch import INTERVAL_SECONDS, Seen
 from faults.checker import Verdict
 
-# Without these a run proves little: nothing was absorbed, run short of, taken back or led by another broker.
+# Figures of the report.
 _MUST_HAPPEN = ("redelivered", "confirmed", "rejected", "ran_short", "cancelled", "adjusted", "leader_changes")
 # What a fault may not fail by: that is no trouble of the system, but a defect of the fault.
 _DEFECTS = {"TypeError", "AttributeError", "NameError", "UnboundLocalError", "AssertionError", "NotImplementedError"}
@@ -54,7 +54,7 @@ class Run:
             *(f"a message was blamed for a fault at {look}" for look in seen.blamed),
             *(f"the API: {failure}" for failure in self.failures),
             *(f"the watch: {failure}" for failure in seen.failures),
-            *(f"no {name.replace('_', ' ')} was seen" for name in _MUST_HAPPEN if not f[name]),
+            *(f"{name}: none, so the run proves little" for name in _MUST_HAPPEN if not f[name]),
             *(f"a fault has a defect of its own: {name}" for name in f["not_injected"] if name in _DEFECTS),
             *["fewer than half of the planned faults struck"] * (f["faults_injected"] < f["faults_planned"] / 2),
             *["too few looks at the stock"] * (len(seen.samples) < self.seconds / INTERVAL_SECONDS / 4),
