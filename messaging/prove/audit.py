@@ -39,7 +39,7 @@ def audit(*, deep: bool = False, new_only: bool = False) -> Report:
         after_id = min(after.values(), default=0)
         seen = watermark.look()
         counts = _counts(after_id)
-        books = _books(_keys(after_id) if new_only else None)
+        books = _books(_keys(after_id) if after_id else None)
         waiting = {sub.consumer: losses.unconfirmed(sub, after_id=after[sub.consumer]) for sub in declared}
         # Only what is to raise the marks needs to know where they must stop.
         first_open = {
