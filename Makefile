@@ -64,7 +64,7 @@ test: .venv/.ready  ## all tests, on servers of their own
 test-faults: .venv/.ready  ## every crash point and fault of the servers, one by one (ARGS="-k kill")
 	@$(BIN)/python -m devservices exec --ephemeral -- $(BIN)/python -m pytest -m faults $(or $(ARGS),tests)
 
-test-planted: .venv/.ready  ## bugs planted on purpose: the checker must find each
+test-planted: .venv/.ready  ## bugs and wrong rows planted on purpose: the checker must find each
 	@$(BIN)/python -m devservices exec --ephemeral -- $(BIN)/python -m pytest -m planted $(or $(ARGS),tests/planted)
 
 chaos: .venv/.ready  ## load and random faults by a seed: SECONDS=600 SEED= FAULTS_PER_MINUTE=60

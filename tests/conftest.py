@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient
 from django.contrib.contenttypes.management import create_contenttypes
+from django.core.management import call_command
 from django.db import connection
 from django.db.models.signals import post_migrate
+from django.test.utils import setup_databases, teardown_databases
+from pytest_django import DjangoDbBlocker
 
 from devservices import Stack
 from messaging.models import RelayShard
@@ -60,6 +63,18 @@ def kafka() -> AdminClient:
     assert wait_for_brokers(admin, count=3, timeout=60) == 3
     create(admin, missing(admin, declared_topics()))
     return admin
+
+
+@pytest.fixture(scope="module")
+def committed_rows(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """A test database with real commits for all tests of a module, emptied after the last."""
+    with django_db_blocker.unblock():
+        # pytest-django makes the database only where a test is marked with django_db, and these share their rows.
+        made = [] if connection.settings_dict["NAME"].startswith("test_") else setup_databases(0, False)
+        RelayShard.objects.bulk_create([RelayShard(shard=n) for n in range(SHARDS)], ignore_conflicts=True)
+        yield
+        call_command("flush", interactive=False, verbosity=0)
+        teardown_databases(made, 0)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from messaging.consume.reader import Reader
 from messaging.envelope import Envelope, encode_headers
 from messaging.models import OutboxMessage, OutboxPending
 from messaging.produce.relay import Relay
-from messaging.registry import subscription, subscriptions
+from messaging.registry import Subscription, subscription, subscriptions
 from messaging.store.kafka import consumer_settings, producer_settings
 
 T = TypeVar("T")
@@ -45,12 +45,16 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
 
 def skip_what_the_log_holds() -> None:
     """Move every group to the end of the log: what earlier tests wrote is none of this test's business."""
-    for declared in subscriptions():
-        reader = Consumer(consumer_settings(declared.consumer))
-        # A member that an earlier test killed keeps the group for its session's time, and on a machine under
-        # load a leader may just be changing.
-        wait_until(lambda r=reader, d=declared: _moved_to_the_end(r, d.topics), what="the group is free")
-        reader.close()
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(_skip_for, subscriptions()))
+
+
+def _skip_for(declared: Subscription) -> None:
+    reader = Consumer(consumer_settings(declared.consumer))
+    # A member that an earlier test killed keeps the group for its session's time, and on a machine under
+    # load a leader may just be changing.
+    wait_until(lambda: _moved_to_the_end(reader, declared.topics), what="the group is free")
+    reader.close()
 
 
 def _moved_to_the_end(reader: Consumer, topics: Sequence[str]) -> bool:

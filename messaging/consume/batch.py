@@ -21,7 +21,7 @@ def apply(subscription: Subscription, records: Sequence[Record]) -> None:
     Raises whatever the handler raises: roll back, and go on with `apply` for one record at a time.
     """
     consumer = subscription.consumer
-    taken = inbox.take(consumer, _readable(consumer, records))
+    taken = inbox.take(consumer, _decode_or_bury(consumer, records))
     for delivery in taken.reused:
         dead_letters.bury(
             consumer,
@@ -76,11 +76,11 @@ def _bury_conflicting(consumer: str, conflicting: Sequence[Delivery]) -> None:
 
 def bury(subscription: Subscription, record: Record, *, reason: str, detail: str) -> None:
     """Take a message that failed, and keep it as a dead letter."""
-    for delivery in inbox.take(subscription.consumer, _readable(subscription.consumer, [record])).new:
+    for delivery in inbox.take(subscription.consumer, _decode_or_bury(subscription.consumer, [record])).new:
         dead_letters.bury(subscription.consumer, delivery, reason=reason, detail=detail)
 
 
-def _readable(consumer: str, records: Sequence[Record]) -> list[Delivery]:
+def _decode_or_bury(consumer: str, records: Sequence[Record]) -> list[Delivery]:
     """The messages among the records. What cannot be read becomes a dead letter here."""
     deliveries = []
     for record in records:

@@ -58,7 +58,7 @@ class Reader:
             self._commit_if_due()
             self._raise_if_blind()
             return []
-        self._is_seeing()
+        self._trust_again()
         messages = [first, *self._consumer.consume(BATCH - 1, GATHER_SECONDS)]
         mine = {(part.topic, part.partition) for part in self._consumer.assignment()}
         # A rebalance inside these two calls may have given a partition away.
@@ -70,6 +70,30 @@ class Reader:
         self._handled |= {(record.topic, record.partition): record for record in records}
         self._commit_if_due()
 
+    def rewind(self, records: Sequence[Record], *, wait: float) -> None:
+        """Go back to before these records and rest for `wait` seconds, without leaving the group."""
+        unhandled = list(records)
+        self._consumer.pause(self._consumer.assignment())
+        rested_at = time.monotonic() + wait
+        while (rest := rested_at - time.monotonic()) > 0:
+            # Polling keeps the membership alive. It can bring a record all the same, of a partition
+            # that was assigned only now: that one must be read again too.
+            message = self._consumer.poll(min(rest, 1.0))
+            if message is not None and _is_record(message):
+                unhandled.append(record_of(message))
+        mine = self._consumer.assignment()
+        for part in _first_offsets(unhandled):
+            if any((part.topic, part.partition) == (m.topic, m.partition) for m in mine):
+                self._consumer.seek(part)
+        self._consumer.resume(mine)
+
+    def close(self) -> None:
+        """Commit what is handled, and leave the group."""
+        try:
+            self._commit_offsets()
+        finally:
+            self._consumer.close()
+
     def _raise_if_blind(self) -> None:
         """Raise FatalClientError when another client twice reads what this one does not, and nothing came between."""
         if time.monotonic() < self._look_at:
@@ -80,7 +104,8 @@ class Reader:
         self._suspected = bool(place)
         self._look_at = time.monotonic() + (SUSPECT_SECONDS if place else QUIET_SECONDS)
 
-    def _is_seeing(self) -> None:
+    def _trust_again(self) -> None:
+        """The client has given a sign of life."""
         self._suspected = False
         self._look_at = time.monotonic() + QUIET_SECONDS
 
@@ -121,30 +146,6 @@ class Reader:
         """The commit alone. A step of its own, so that a crash before and after it can be tested."""
         return self._consumer.commit(offsets=offsets, asynchronous=False) or []
 
-    def rewind(self, records: Sequence[Record], *, wait: float) -> None:
-        """Go back to before these records and rest for `wait` seconds, without leaving the group."""
-        unhandled = list(records)
-        self._consumer.pause(self._consumer.assignment())
-        rested_at = time.monotonic() + wait
-        while (rest := rested_at - time.monotonic()) > 0:
-            # Polling keeps the membership alive. It can bring a record all the same, of a partition
-            # that was assigned only now: that one must be read again too.
-            message = self._consumer.poll(min(rest, 1.0))
-            if message is not None and _is_record(message):
-                unhandled.append(record_of(message))
-        mine = self._consumer.assignment()
-        for part in _first_offsets(unhandled):
-            if any((part.topic, part.partition) == (m.topic, m.partition) for m in mine):
-                self._consumer.seek(part)
-        self._consumer.resume(mine)
-
-    def close(self) -> None:
-        """Commit what is handled, and leave the group."""
-        try:
-            self._commit_offsets()
-        finally:
-            self._consumer.close()
-
     def _record(self, message: Message) -> Record:
         """The record; without its bytes where they cannot be unpacked, and reading goes on behind it."""
         record = record_of(message)
@@ -157,7 +158,7 @@ class Reader:
 
     def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         log.info("partitions assigned", partitions=_names(partitions))
-        self._is_seeing()
+        self._trust_again()
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         # Called within a poll: what is handled is committed before the next owner begins. A batch in hand (while it
@@ -177,6 +178,7 @@ class Reader:
 
 
 def _is_record(message: Message) -> bool:
+    """Whether it is a record; the client's own trouble is logged. Raises FatalClientError."""
     error = message.error()
     # What claims to unpack to more than the client takes (receive.message.max.bytes, 100 MB) is a record too,
     # and its writer's fault: its CRC was right.

@@ -19,7 +19,7 @@ def replay(dead_letter_id: int) -> None:
     A message that comes before its predecessor parks. Raises ReplayRefused, and then nothing changed.
     """
     with transaction.atomic():
-        consumer, delivery = _open_dead_letter(dead_letter_id)
+        consumer, delivery = _mark_resolved(dead_letter_id)
         if inbox.is_reused(consumer, delivery):
             raise ReplayRefused("another message was taken with this id: its sender must give it one of its own")
         if not inbox.is_taken(consumer, delivery):  # it could not be read when it came
@@ -44,7 +44,8 @@ def _declared(consumer: str) -> Subscription:
         raise ReplayRefused(f"no consumer {consumer!r} is declared in config/registry.py any more") from None
 
 
-def _open_dead_letter(dead_letter_id: int) -> tuple[str, Delivery]:
+def _mark_resolved(dead_letter_id: int) -> tuple[str, Delivery]:
+    """Mark it, and return its consumer and its message. Raises ReplayRefused."""
     with connection.cursor() as cursor:
         cursor.execute(
             f"""

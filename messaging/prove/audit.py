@@ -6,6 +6,7 @@ snapshot; a relay writes a receipt after the acknowledgement, so what has one mu
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from django.conf import settings
 from django.db import connection, transaction
@@ -13,10 +14,10 @@ from django.utils.module_loading import import_string
 
 from messaging.prove import losses, watermark
 from messaging.prove.kafka_log import LogReader, committed_offsets
-from messaging.prove.log_comparison import compare
+from messaging.prove.log_comparison import Comparison, compare
 from messaging.prove.report import DomainBooks, Report
 from messaging.prove.retention import surely_kept_days
-from messaging.registry import subscriptions
+from messaging.registry import Subscription, subscriptions
 
 
 def audit(*, deep: bool = False, new_only: bool = False) -> Report:
@@ -29,6 +30,35 @@ def audit(*, deep: bool = False, new_only: bool = False) -> Report:
     """
     declared = subscriptions()
     offsets = {sub.consumer: committed_offsets(sub) for sub in declared}
+    seen = _look(declared, new_only=new_only)
+    with LogReader() as log:
+        lost = [
+            loss
+            for sub in declared
+            for loss in losses.find(sub, seen.unconfirmed[sub.consumer], offsets[sub.consumer], log)
+        ]  # fmt: skip
+        in_the_log = compare(log) if deep else None
+    if new_only:
+        watermark.advance(seen.look, seen.first_open)
+    return _report(seen, lost, in_the_log)
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What one snapshot of the database shows. By consumer: the acknowledged messages that it has not taken, and the
+    first that it has not taken, acknowledged or not."""
+
+    after_id: int
+    look: watermark.Look
+    counts: dict[str, int]
+    books: DomainBooks
+    unconfirmed: dict[str, list[losses.Unconfirmed]]
+    first_open: dict[str, int | None]
+    nowhere: list[str]
+    strangers: list[str]
+
+
+def _look(declared: Sequence[Subscription], *, new_only: bool) -> _Seen:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -37,38 +67,41 @@ def audit(*, deep: bool = False, new_only: bool = False) -> Report:
         marks = watermark.marks() if new_only else {}
         after = {sub.consumer: marks.get(sub.consumer, 0) for sub in declared}
         after_id = min(after.values(), default=0)
-        seen = watermark.look()
-        counts = _counts(after_id)
-        books = _books(_keys(after_id) if after_id else None)
-        waiting = {sub.consumer: losses.unconfirmed(sub, after_id=after[sub.consumer]) for sub in declared}
-        # Only what is to raise the marks needs to know where they must stop.
-        first_open = {
-            sub.consumer: watermark.first_unconfirmed(sub, after_id=after[sub.consumer])
-            for sub in (declared if new_only else ())
-        }
-        nowhere = _nowhere(after_id)
-        strangers = [] if new_only else _strangers()
-    with LogReader() as log:
-        lost = [
-            loss
-            for sub in declared
-            for loss in losses.find(sub, waiting[sub.consumer], offsets[sub.consumer], log)
-        ]  # fmt: skip
-        in_the_log = compare(log) if deep else None
-    if new_only:
-        watermark.advance(seen, first_open)
+        return _Seen(
+            after_id=after_id,
+            look=watermark.look(),
+            counts=_counts(after_id),
+            books=_books(_keys(after_id) if after_id else None),
+            unconfirmed={sub.consumer: losses.unconfirmed(sub, after_id=after[sub.consumer]) for sub in declared},
+            # Only what is to raise the marks needs to know where they must stop.
+            first_open={
+                sub.consumer: watermark.first_unconfirmed(sub, after_id=after[sub.consumer])
+                for sub in (declared if new_only else ())
+            },
+            nowhere=_nowhere(after_id),
+            strangers=[] if new_only else _strangers(),
+        )
+
+
+def _report(seen: _Seen, lost: Sequence[losses.Loss], in_the_log: Comparison | None) -> Report:
+    books = seen.books
     return Report(
-        after_id=after_id,
+        after_id=seen.after_id,
         domain=books.counts,
         in_log=in_the_log.in_log if in_the_log else None,
         gone_from_log=in_the_log.gone if in_the_log else None,
         unknown_in_log=in_the_log.unknown if in_the_log else None,
-        lost=[*books.lost, *nowhere, *map(str, lost), *(_named_once(in_the_log.missing, lost) if in_the_log else [])],
-        extra=[*books.extra, *strangers],
+        lost=[
+            *books.lost,
+            *seen.nowhere,
+            *map(str, lost),
+            *(_named_once(in_the_log.missing, lost) if in_the_log else []),
+        ],
+        extra=[*books.extra, *seen.strangers],
         stuck=books.stuck,
         stock_mismatches=books.stock_mismatches,
-        losses=lost,
-        **counts,
+        losses=list(lost),
+        **seen.counts,
     )
 
 

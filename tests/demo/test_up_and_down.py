@@ -73,6 +73,7 @@ def answers(url: str) -> bool:
         return False
 
 
+@pytest.mark.faults
 class TestTheSystem:
     def test_is_up_with_every_role_also_after_each_was_killed_and_down_without_a_trace(
         self, demo: Demo, tmp_path: Path

@@ -5,33 +5,15 @@ from collections.abc import Iterator
 
 import pytest
 from confluent_kafka.admin import AdminClient
-from django.core.management import call_command
-from django.db import connection
-from django.test.utils import setup_databases, teardown_databases
-from pytest_django import DjangoDbBlocker
 
 from devservices import Stack
 from faults.load import SKUS, Client, Seen
 from faults.shop import Shop
-from messaging.models import RelayShard
-from messaging.produce.shards import SHARDS
 from orders.models import ApiClient
 from tests.factories import StockItemFactory
 from tests.faults.scene import Scene
 from tests.flow_tools import skip_what_the_log_holds
 from tests.process_tools import environment
-
-
-@pytest.fixture(scope="module")
-def committed_rows(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """A test database with real commits for all tests of a module, emptied after the last."""
-    with django_db_blocker.unblock():
-        # pytest-django makes the database only where a test is marked with django_db, and these share their rows.
-        made = [] if connection.settings_dict["NAME"].startswith("test_") else setup_databases(0, False)
-        RelayShard.objects.bulk_create([RelayShard(shard=n) for n in range(SHARDS)], ignore_conflicts=True)
-        yield
-        call_command("flush", interactive=False, verbosity=0)
-        teardown_databases(made, 0)
 
 
 @pytest.fixture(scope="module")

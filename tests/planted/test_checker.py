@@ -32,6 +32,8 @@ from tests.factories import ApiClientFactory, LineFactory, StockItemFactory, pla
 from tests.flow_tools import Flow, skip_what_the_log_holds
 from tests.process_tools import environment
 
+pytestmark = pytest.mark.planted
+
 AT_A_TIME = 6  # a check waits for Kafka most of its time
 KEYS = ["first", "second"]  # every Idempotency-Key that the clients of the history tried
 PLACE: Place = ("orders.events", 0, 7)
@@ -94,7 +96,12 @@ def clean_history(kafka: AdminClient, committed_rows: None) -> History:
     flow.settle_everything()
     flow.close()
     adjust(sku="SKU-B", quantity=5, seen_version=StockItem.objects.get(sku="SKU-B").version)
-    connection.close()  # a database can be copied while nobody is connected to it
+    with connection.cursor() as cursor:  # a database can be copied while nobody is connected to it
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    connection.close()
     return History(environment()["DATABASE_URL"], *ids)
 
 
