@@ -6,12 +6,15 @@ CELERY_BROKER_URL).
 """
 
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from confluent_kafka.admin import AdminClient
+from django.conf import settings
 from django.contrib.contenttypes.management import create_contenttypes
 from django.core.management import call_command
 from django.db import connection
@@ -99,3 +102,11 @@ def processes(kafka: AdminClient, committed_db: None) -> Iterator[Processes]:
     started = Processes()
     yield started
     started.end()
+
+
+@pytest.fixture
+def own_broker() -> str:
+    """A database of Redis for this test alone, so that no other test's tick wakes its worker."""
+    url = f"{settings.CELERY_BROKER_URL.rpartition('/')[0]}/{uuid.uuid4().int % 14 + 1}"
+    redis.Redis.from_url(url).flushdb()
+    return url

@@ -1,8 +1,9 @@
 """Run relay and consumers inside the test's process, step by step, against the real servers."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 from uuid import UUID
 
@@ -41,6 +42,19 @@ def at_once(calls: Sequence[Callable[[], T]]) -> list[T]:
 
     with ThreadPoolExecutor(len(calls)) as threads:
         return list(threads.map(run, calls))
+
+
+@contextmanager
+def held_up_at(table: str) -> Iterator[None]:
+    """Nobody else gets at the table meanwhile."""
+    other = connection.copy()
+    try:
+        other.set_autocommit(False)
+        other.cursor().execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+    finally:
+        other.rollback()
+        other.close()
 
 
 def skip_what_the_log_holds() -> None:

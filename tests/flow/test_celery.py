@@ -1,13 +1,8 @@
 """Celery wakes the relay up: its ticks may be lost, doubled or late, and nothing else depends on them."""
 
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
-import pytest
 import redis
-from django.conf import settings
 from django.db import connection
 
 from inventory.models import StockMovement
@@ -15,36 +10,12 @@ from messaging.models import OutboxPending, OutboxReceipt
 from messaging.prove.audit import audit
 from orders.models import Order
 from tests.factories import LineFactory, StockItemFactory, place
-from tests.flow_tools import wait_until
-from tests.process_tools import Processes
-
-WORKER = ("worker", "--pool=threads", "--concurrency=4")
-
-
-@pytest.fixture
-def own_broker() -> str:
-    """A database of Redis for this test alone, so that no other test's tick wakes its worker."""
-    number = uuid.uuid4().int % 14 + 1
-    url = f"{settings.CELERY_BROKER_URL.rpartition('/')[0]}/{number}"
-    redis.Redis.from_url(url).flushdb()
-    return url
+from tests.flow_tools import held_up_at, wait_until
+from tests.process_tools import WORKER, Processes
 
 
 def place_one(sku: str = "SKU-A") -> None:
     place(LineFactory(sku=sku, quantity=1))
-
-
-@contextmanager
-def held_up_at(table: str) -> Iterator[None]:
-    """Nobody else gets at the table meanwhile."""
-    other = connection.copy()
-    try:
-        other.set_autocommit(False)
-        other.cursor().execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-        yield
-    finally:
-        other.rollback()
-        other.close()
 
 
 def waiting_for(table: str) -> list[int]:

@@ -9,7 +9,7 @@ from django.db import connection
 
 from orders.models import Order
 from tests.api_tools import Caller, problem_of, rows_written
-from tests.flow_tools import at_once, wait_until
+from tests.flow_tools import at_once, held_up_at, wait_until
 
 ONE_ORDER = {
     "orders_order": 1,
@@ -95,17 +95,13 @@ class TestParallelPosts:
 
 class TestAPostInFlight:
     def test_makes_a_second_one_come_back_later_rather_than_wait(self, caller: Caller) -> None:
-        other = connection.copy()
         with ThreadPoolExecutor(1) as thread:
-            other.set_autocommit(False)
-            other.cursor().execute("LOCK TABLE outbox_message")
-            first = thread.submit(lambda: at_once([lambda: caller.place(key="k")])[0])
-            wait_until(lambda: _waiting_for_a_lock() == 1, what="the first POST is inside its transaction")
+            with held_up_at("outbox_message"):
+                first = thread.submit(lambda: at_once([lambda: caller.place(key="k")])[0])
+                wait_until(lambda: _waiting_for_a_lock() == 1, what="the first POST is inside its transaction")
 
-            second = caller.place(key="k")
-            other.rollback()
+                second = caller.place(key="k")
             answer = first.result()
-        other.close()
 
         assert problem_of(second) == (409, "request-in-flight")
         assert second["Retry-After"] == "1"

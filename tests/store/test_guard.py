@@ -1,12 +1,9 @@
 """Relay, consumers and worker do not start where Kafka can lose what it acknowledged, unless told to."""
 
-import uuid
 from collections.abc import Iterator
 
 import pytest
-import redis
 from confluent_kafka.admin import AdminClient
-from django.conf import settings
 
 from inventory.models import StockMovement
 from messaging.models import OutboxReceipt
@@ -14,7 +11,7 @@ from messaging.registry import topics
 from messaging.store.kafka_checks import examine_cluster
 from tests.factories import LineFactory, StockItemFactory, place
 from tests.flow_tools import wait_until
-from tests.process_tools import Processes
+from tests.process_tools import WORKER, Processes
 from tests.store.test_topics import alter, ids
 
 FOUND = "K-MIN-ISR orders.events"
@@ -69,7 +66,7 @@ class TestOnAnUnsafeTopic:
     ) -> None:
         place()
         processes.celery("beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
-        worker = processes.celery("worker", "--pool=threads", "--concurrency=4", CELERY_BROKER_URL=own_broker)
+        worker = processes.celery(*WORKER, CELERY_BROKER_URL=own_broker)
 
         processes.wait_for_output(worker, FOUND)
         assert not OutboxReceipt.objects.exists()
@@ -77,11 +74,3 @@ class TestOnAnUnsafeTopic:
         mend(kafka)
 
         wait_until(OutboxReceipt.objects.exists, what="the next tick's shift published it")
-
-
-@pytest.fixture
-def own_broker() -> str:
-    """A database of Redis for this test alone, so that no other test's tick wakes its worker."""
-    url = f"{settings.CELERY_BROKER_URL.rpartition('/')[0]}/{uuid.uuid4().int % 14 + 1}"
-    redis.Redis.from_url(url).flushdb()
-    return url
