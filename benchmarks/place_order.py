@@ -1,5 +1,6 @@
 """`orders.services.place_order` against pgbench, which runs the same statements from C."""
 
+import json
 import multiprocessing
 import re
 import subprocess
@@ -18,7 +19,6 @@ from benchmarks.result import Row, at_least, per_second
 from benchmarks.turns import take_turns
 from devservices import Stack
 from messaging.produce import outbox
-from messaging.produce.shards import SHARDS
 from orders import services
 from orders.messages import Line, OrderPlaced
 
@@ -37,21 +37,12 @@ def _script(client: int) -> str:
         "order": order,
         "answer": f"'{answer}'",
         "status": "'pending'",
-        "skus": "ARRAY['SKU-0001', 'SKU-0002']",
-        "quantities": "ARRAY[1, 2]",
+        "lines": f"'{json.dumps(services._lines(LINES))}'",
     }
-    payload = OrderPlaced(order_id=UUID(int=0), lines=LINES).model_dump_json()
-    append = outbox._INSERT % {
-        "ids": f"ARRAY[{order}]",
-        "types": "ARRAY['orders.order_placed.v1']",
-        "sources": "ARRAY['orders']",
-        "topics": "ARRAY['orders.events']",
-        "keys": f"ARRAY[{order}::text]",
-        "sequences": "ARRAY[1]",
-        "payloads": f"ARRAY['{payload}']",
-        "traceparents": "ARRAY[NULL]",
-        "shards": f"ARRAY[:n::bigint % {SHARDS}]",
-    }
+    placed = OrderPlaced(order_id=UUID(int=0), lines=LINES)
+    draft = outbox.Draft(placed, partition_key=str(UUID(int=0)), sequence=1)
+    drafts = json.dumps([outbox._row(UUID(int=0), draft, placed.model_dump_json())])
+    append = outbox._INSERT % {"drafts": f"replace('{drafts}', '{UUID(int=0)}', {order}::text)"}
     return f"\\set n random(1, 9000000000000000)\nBEGIN;\n{write};\n{append};\nCOMMIT;\n"
 
 

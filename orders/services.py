@@ -85,8 +85,7 @@ def _write(order_id: UUID, lines: Sequence[Line], *, client_id: int, key: str, b
                 "order": order_id,
                 "answer": answer,
                 "status": Order.Status.PENDING,
-                "skus": [line.sku for line in lines],
-                "quantities": [line.quantity for line in lines],
+                "lines": json.dumps(_lines(lines)),
             },
         )
         return bool(cursor.rowcount)
@@ -108,7 +107,7 @@ _WRITE = """
     )
     INSERT INTO orders_orderline (order_id, sku, quantity)
     SELECT placed.id, line.sku, line.quantity
-    FROM placed, unnest(%(skus)s::text[], %(quantities)s::int[]) AS line (sku, quantity)
+    FROM placed, json_to_recordset(%(lines)s::json) AS line (sku text, quantity int)
 """
 
 
@@ -126,8 +125,12 @@ def _answer(order_id: UUID, lines: Sequence[Line]) -> str:
         {
             "id": str(order_id),
             "status": Order.Status.PENDING.value,
-            "lines": [{"sku": line.sku, "quantity": line.quantity} for line in lines],
+            "lines": _lines(lines),
             "rejection_reason": "",
             "cancel_requested": False,
         }
     )
+
+
+def _lines(lines: Sequence[Line]) -> list[dict[str, str | int]]:
+    return [{"sku": line.sku, "quantity": line.quantity} for line in lines]

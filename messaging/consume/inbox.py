@@ -1,8 +1,8 @@
 """The inbox: a message id that this consumer has taken is never taken again."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from django.db import connection
 
@@ -30,7 +30,7 @@ def take(consumer: str, deliveries: Sequence[Delivery]) -> Taken:
     """
     first = {delivery.envelope.message_id: delivery for delivery in reversed(deliveries)}
     with connection.cursor() as cursor:
-        cursor.execute(_TAKE, {"consumer": consumer} | _columns(list(first.values())))
+        cursor.execute(_TAKE, {"consumer": consumer, "taken": json.dumps([_row(each) for each in first.values()])})
         new_ids = {message_id for (message_id,) in cursor.fetchall()}
     new: list[Delivery] = []
     seen: list[Delivery] = []
@@ -44,10 +44,9 @@ def take(consumer: str, deliveries: Sequence[Delivery]) -> Taken:
 _TAKE = """
     INSERT INTO processed_message (consumer, message_id, message_type, source, partition_key, sequence,
                                    topic, partition, "offset", payload_sha256)
-    SELECT %(consumer)s, taken.* FROM unnest(
-        %(ids)s::uuid[], %(types)s::text[], %(sources)s::text[], %(keys)s::text[], %(sequences)s::int[],
-        %(topics)s::text[], %(partitions)s::int[], %(offsets)s::bigint[], %(digests)s::text[]
-    ) AS taken
+    SELECT %(consumer)s, taken.* FROM json_to_recordset(%(taken)s::json) AS taken (
+        message_id uuid, message_type text, source text, partition_key text, sequence int,
+        topic text, partition int, "offset" bigint, payload_sha256 text)
     ON CONFLICT (message_id, consumer) DO NOTHING
     RETURNING message_id
 """
@@ -90,19 +89,18 @@ def _identity(delivery: Delivery) -> Identity:
     return envelope.message_type, envelope.source, envelope.partition_key, envelope.sequence, _digest(delivery)
 
 
-def _columns(deliveries: Sequence[Delivery]) -> dict[str, Any]:
-    envelopes = [delivery.envelope for delivery in deliveries]
-    records = [delivery.record for delivery in deliveries]
+def _row(delivery: Delivery) -> dict[str, str | int]:
+    envelope, record = delivery.envelope, delivery.record
     return {
-        "ids": [envelope.message_id for envelope in envelopes],
-        "types": [envelope.message_type for envelope in envelopes],
-        "sources": [envelope.source for envelope in envelopes],
-        "keys": [envelope.partition_key for envelope in envelopes],
-        "sequences": [envelope.sequence for envelope in envelopes],
-        "topics": [record.topic for record in records],
-        "partitions": [record.partition for record in records],
-        "offsets": [record.offset for record in records],
-        "digests": [_digest(delivery) for delivery in deliveries],
+        "message_id": str(envelope.message_id),
+        "message_type": envelope.message_type,
+        "source": envelope.source,
+        "partition_key": envelope.partition_key,
+        "sequence": envelope.sequence,
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "payload_sha256": _digest(delivery),
     }
 
 

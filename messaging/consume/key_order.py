@@ -4,10 +4,10 @@ A stream is a source and a key (an order). `KeyPosition` holds the last sequence
 that comes early is parked. A dead letter does not advance its stream, so what follows it parks too.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import structlog
 from django.db import connection, transaction
@@ -52,18 +52,12 @@ def admit(consumer: str, deliveries: Sequence[Delivery]) -> Admitted:
 def advance(consumer: str, applied: Sequence[Delivery]) -> list[Delivery]:
     """Note that these were applied, and take the parked messages whose turn has come."""
     last = {delivery.envelope.stream: delivery.envelope.sequence for delivery in applied}
-    columns: dict[str, Any] = {
-        "consumer": consumer,
-        "sources": [source for source, _ in last],
-        "keys": [key for _, key in last],
-        "sequences": list(last.values()),
-    }
+    rows = [{"by_source": source, "of_key": key, "last": sequence} for (source, key), sequence in last.items()]
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
             WITH applied AS (
-                SELECT * FROM unnest(%(sources)s::text[], %(keys)s::text[], %(sequences)s::int[])
-                              AS applied (by_source, of_key, last)
+                SELECT * FROM json_to_recordset(%(applied)s::json) AS applied (by_source text, of_key text, last int)
             ), noted AS (
                 UPDATE key_position p SET last_sequence = applied.last FROM applied
                 WHERE p.consumer = %(consumer)s AND p.source = by_source AND p.partition_key = of_key
@@ -73,7 +67,7 @@ def advance(consumer: str, applied: Sequence[Delivery]) -> list[Delivery]:
               AND p.sequence = applied.last + 1
             RETURNING {RAW_COLUMNS}
             """,
-            columns,
+            {"consumer": consumer, "applied": json.dumps(rows)},
         )
         records = [from_row(row) for row in cursor.fetchall()]
     return [Delivery(decode(record), record) for record in records]
@@ -82,21 +76,17 @@ def advance(consumer: str, applied: Sequence[Delivery]) -> list[Delivery]:
 def _lock_positions(consumer: str, streams: set[Stream]) -> dict[Stream, int]:
     """The last sequence of each stream, its row made where there was none, and locked."""
     # In one order everywhere, so that two consumers cannot lock each other out.
-    ordered = sorted(streams)
+    rows = [{"source": source, "key": key} for source, key in sorted(streams)]
     with connection.cursor() as cursor:
         cursor.execute(
             """
             INSERT INTO key_position AS p (consumer, source, partition_key, last_sequence)
             SELECT %(consumer)s, source, key, 0
-            FROM unnest(%(sources)s::text[], %(keys)s::text[]) AS stream (source, key)
+            FROM json_to_recordset(%(streams)s::json) AS stream (source text, key text)
             ON CONFLICT (partition_key, source, consumer) DO UPDATE SET last_sequence = p.last_sequence
             RETURNING source, partition_key, last_sequence
             """,
-            {
-                "consumer": consumer,
-                "sources": [source for source, _ in ordered],
-                "keys": [key for _, key in ordered],
-            },
+            {"consumer": consumer, "streams": json.dumps(rows)},
         )
         return {(source, key): sequence for source, key, sequence in cursor.fetchall()}
 

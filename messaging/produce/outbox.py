@@ -1,5 +1,6 @@
 """Write messages in the caller's transaction: they exist if and only if the business rows do."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -44,41 +45,45 @@ def append_all(drafts: Sequence[Draft]) -> list[UUID]:
     texts = [_checked_text(draft) for draft in drafts]
     ids = [uuid7() for _ in drafts]
     with connection.cursor() as cursor:
-        cursor.execute(
-            _INSERT,
-            {
-                "ids": ids,
-                "types": [draft.payload.message_type for draft in drafts],
-                "sources": [draft.payload.source for draft in drafts],
-                "topics": [draft.payload.topic for draft in drafts],
-                "keys": [draft.partition_key for draft in drafts],
-                "sequences": [draft.sequence for draft in drafts],
-                "payloads": texts,
-                "traceparents": [_traceparent(draft) for draft in drafts],
-                "shards": [shard_of(draft.partition_key) for draft in drafts],
-            },
-        )
+        cursor.execute(_INSERT, {"drafts": json.dumps([_row(*each) for each in zip(ids, drafts, texts, strict=True)])})
     return ids
 
 
-# One round trip for the message and its place in the queue.
+# One round trip for the messages and their places in the queue. One JSON parameter, and not an array for each column:
+# psycopg writes those element by element in Python, which takes three to five times as long.
 _INSERT = """
-    WITH written AS (
+    WITH draft AS MATERIALIZED (
+        SELECT * FROM ROWS FROM (
+            json_to_recordset(%(drafts)s::json) AS (message_id uuid, message_type text, source text, topic text,
+                                partition_key text, sequence int, payload text, traceparent text, shard int)
+        ) WITH ORDINALITY
+    ), written AS (
         INSERT INTO outbox_message
             (message_id, message_type, source, topic, partition_key, sequence, payload, traceparent)
-        SELECT id, type, source, topic, key, sequence, payload, traceparent
-        FROM unnest(%(ids)s::uuid[], %(types)s::text[], %(sources)s::text[], %(topics)s::text[],
-                    %(keys)s::text[], %(sequences)s::int[], %(payloads)s::text[], %(traceparents)s::text[])
-             WITH ORDINALITY AS draft (id, type, source, topic, key, sequence, payload, traceparent, number)
+        SELECT message_id, message_type, source, topic, partition_key, sequence, payload, traceparent
+        FROM draft
         -- The transaction gets its own id before it draws one for the row: the audit's watermark rests on that.
         WHERE pg_current_xact_id() IS NOT NULL
-        ORDER BY number
+        ORDER BY ordinality
         RETURNING id, message_id
     )
     INSERT INTO outbox_pending (outbox_id, shard)
-    SELECT written.id, assigned.shard
-    FROM written JOIN unnest(%(ids)s::uuid[], %(shards)s::int[]) AS assigned (message_id, shard) USING (message_id)
+    SELECT written.id, draft.shard FROM written JOIN draft USING (message_id)
 """
+
+
+def _row(message_id: UUID, draft: Draft, text: str) -> dict[str, str | int | None]:
+    return {
+        "message_id": str(message_id),
+        "message_type": draft.payload.message_type,
+        "source": draft.payload.source,
+        "topic": draft.payload.topic,
+        "partition_key": draft.partition_key,
+        "sequence": draft.sequence,
+        "payload": text,
+        "traceparent": _traceparent(draft),
+        "shard": shard_of(draft.partition_key),
+    }
 
 
 def _traceparent(draft: Draft) -> str | None:
