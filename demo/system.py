@@ -65,7 +65,7 @@ def programs(stack: Stack, env: Mapping[str, str]) -> list[Program]:
         # Where cores are few, what was accepted is finished before more is accepted.
         "web": ["nice", "-n", "10", python, "-m", "gunicorn", "config.wsgi"],
         "beat": [*celery, "beat", "--pidfile="],
-        "worker": [*celery, "worker", "--pool=threads", "--concurrency=4"],
+        "worker": [*celery, "worker"],
         "consume-inventory": [python, "manage.py", "consume", "inventory"],
         "consume-orders": [python, "manage.py", "consume", "orders"],
     }

@@ -15,8 +15,6 @@ from django.db import connection
 from tests.flow_tools import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
-# Celery's worker as it is run.
-WORKER = ("worker", "--pool=threads", "--concurrency=4")
 ORDERLY_SECONDS = 5.0  # for the consumers that are told to stop
 
 

@@ -24,7 +24,7 @@ from tests.factories import LineFactory, StockItemFactory, place
 from tests.faults.load import PLENTY, SCARCE
 from tests.faults.proof import patiently
 from tests.flow_tools import skip_what_the_log_holds, wait_until
-from tests.process_tools import ROOT, WORKER, environment
+from tests.process_tools import ROOT, environment
 
 # How long a fault lasts that may last any time, and how long a server is away.
 FAULT_SECONDS = 2.0
@@ -34,7 +34,7 @@ COMMANDS: dict[str, Sequence[str]] = {
     "relay": (sys.executable, "manage.py", "relay"),
     "consume-inventory": (sys.executable, "manage.py", "consume", "inventory"),
     "consume-orders": (sys.executable, "manage.py", "consume", "orders"),
-    "worker": (*CELERY, *WORKER),
+    "worker": (*CELERY, "worker"),
     "beat": (*CELERY, "beat", "--pidfile="),
     "web": (sys.executable, "-m", "gunicorn", "config.wsgi"),
 }

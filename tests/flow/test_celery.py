@@ -11,7 +11,7 @@ from messaging.prove.audit import audit
 from orders.models import Order
 from tests.factories import LineFactory, StockItemFactory, place
 from tests.flow_tools import held_up_at, wait_until
-from tests.process_tools import WORKER, Processes
+from tests.process_tools import Processes
 
 
 def place_one(sku: str = "SKU-A") -> None:
@@ -31,7 +31,9 @@ class TestTwoBeatsAndSeveralWorkers:
         for _ in range(2):
             processes.celery("beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
         for number in range(3):
-            processes.celery(*WORKER, f"--hostname=w{number}@%h", CELERY_BROKER_URL=own_broker, RELAY_SHIFT_SECONDS="1")
+            processes.celery(
+                "worker", f"--hostname=w{number}@%h", CELERY_BROKER_URL=own_broker, RELAY_SHIFT_SECONDS="1"
+            )
         for consumer in ("inventory", "orders"):
             processes.manage("consume", consumer)
 
@@ -54,7 +56,7 @@ class TestAShift:
         from config.celery import app
 
         StockItemFactory(sku="SKU-A", initial=1000)
-        processes.celery(*WORKER, CELERY_BROKER_URL=own_broker, RELAY_SHIFT_SECONDS="0.1")
+        processes.celery("worker", CELERY_BROKER_URL=own_broker, RELAY_SHIFT_SECONDS="0.1")
         with app.connection_for_write(own_broker) as connection:
             # The only tick there is: no beat runs.
             app.send_task("messaging.tasks.relay", connection=connection)
@@ -74,7 +76,7 @@ class TestTheOtherTasks:
         StockItemFactory(sku="SKU-A", initial=1000)
         with held_up_at("dead_letter"):
             processes.celery("beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
-            processes.celery(*WORKER, CELERY_BROKER_URL=own_broker, RELAY_SHIFT_SECONDS="0.5")
+            processes.celery("worker", CELERY_BROKER_URL=own_broker, RELAY_SHIFT_SECONDS="0.5")
             wait_until(lambda: len(waiting_for("dead_letter")) == 3, what="audit, audit of everything and prune stand")
 
             for number in range(1, 6):
@@ -86,7 +88,7 @@ class TestRedis:
     def test_emptied_under_way_delays_and_loses_nothing(self, processes: Processes, own_broker: str) -> None:
         StockItemFactory(sku="SKU-A", initial=1000)
         processes.celery("beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
-        processes.celery(*WORKER, CELERY_BROKER_URL=own_broker, RELAY_SHIFT_SECONDS="0.5")
+        processes.celery("worker", CELERY_BROKER_URL=own_broker, RELAY_SHIFT_SECONDS="0.5")
         place_one()
         wait_until(lambda: OutboxReceipt.objects.count() == 1, what="the flow runs")
 
@@ -101,7 +103,8 @@ class TestAWorkerThatForks:
     def test_publishes_from_its_children(self, processes: Processes, own_broker: str) -> None:
         StockItemFactory(sku="SKU-A", initial=1000)
         processes.celery("beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
-        forking = ("worker", "--pool=prefork", "--concurrency=2", "--max-tasks-per-child=1")
+        # Celery takes `--pool=prefork` for its own default, and ours goes before that.
+        forking = ("worker", "--pool=processes", "--concurrency=2", "--max-tasks-per-child=1")
         processes.celery(*forking, CELERY_BROKER_URL=own_broker, RELAY_SHIFT_SECONDS="0.5")
 
         for number in range(1, 6):
@@ -113,7 +116,7 @@ class TestAKilledWorker:
     def test_leaves_what_it_had_in_hand_to_the_next(self, processes: Processes, own_broker: str) -> None:
         StockItemFactory(sku="SKU-A", initial=1000)
         processes.celery("beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
-        worker = processes.celery(*WORKER, CELERY_BROKER_URL=own_broker)
+        worker = processes.celery("worker", CELERY_BROKER_URL=own_broker)
         place_one()
         wait_until(lambda: OutboxReceipt.objects.count() == 1, what="the flow runs")
 
@@ -127,7 +130,7 @@ class TestAKilledWorker:
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT pg_terminate_backend(%s)", [backend])
         assert OutboxPending.objects.count() == 50
-        processes.celery(*WORKER, CELERY_BROKER_URL=own_broker)
+        processes.celery("worker", CELERY_BROKER_URL=own_broker)
 
         wait_until(lambda: OutboxReceipt.objects.count() == 51, what="all messages were acknowledged")
 
@@ -137,7 +140,7 @@ class TestAWorkerToldToStop:
         from messaging.models import RelayShard
 
         processes.celery("beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
-        worker = processes.celery(*WORKER, CELERY_BROKER_URL=own_broker, RELAY_SHIFT_SECONDS="60")
+        worker = processes.celery("worker", CELERY_BROKER_URL=own_broker, RELAY_SHIFT_SECONDS="60")
         wait_until(lambda: RelayShard.objects.exclude(owner="").exists(), what="the relay holds its shards")
 
         worker.terminate()

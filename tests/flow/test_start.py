@@ -11,7 +11,7 @@ from tests.process_tools import ROOT, environment
 COMMANDS = {
     "manage.py": ["manage.py", "check"],
     "gunicorn": ["-m", "gunicorn", "config.wsgi", "--bind", "127.0.0.1:0"],
-    "celery worker": ["-m", "celery", "-A", "config", "worker", "--pool=threads"],
+    "celery worker": ["-m", "celery", "-A", "config", "worker"],
     "celery beat": ["-m", "celery", "-A", "config", "beat"],
 }
 

@@ -11,7 +11,7 @@ from messaging.registry import topics
 from messaging.store.kafka_checks import examine_cluster
 from tests.factories import LineFactory, StockItemFactory, place
 from tests.flow_tools import wait_until
-from tests.process_tools import WORKER, Processes
+from tests.process_tools import Processes
 from tests.store.test_topics import alter, ids
 
 FOUND = "K-MIN-ISR orders.events"
@@ -66,7 +66,7 @@ class TestOnAnUnsafeTopic:
     ) -> None:
         place()
         processes.celery("beat", "--pidfile=", CELERY_BROKER_URL=own_broker)
-        worker = processes.celery(*WORKER, CELERY_BROKER_URL=own_broker)
+        worker = processes.celery("worker", CELERY_BROKER_URL=own_broker)
 
         processes.wait_for_output(worker, FOUND)
         assert not OutboxReceipt.objects.exists()
