@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-SKUS = 20
+SKUS = [f"SKU-{number:04}" for number in range(1, 21)]
 TIMEOUT_SECONDS = 5.0
 RETRY_SECONDS = 0.1
 
@@ -95,8 +95,8 @@ class Client:
 
 def random_lines(chance: random.Random, *, greedy: bool = False) -> list[dict[str, object]]:
     """One to three SKUs; a greedy order asks for more than there ever is."""
-    skus = chance.sample(range(1, SKUS + 1), k=chance.randint(1, 3))
-    return [{"sku": f"SKU-{n:04}", "quantity": 1_000_000 if greedy else chance.randint(1, 5)} for n in skus]
+    skus = chance.sample(SKUS, k=chance.randint(1, 3))
+    return [{"sku": sku, "quantity": 1_000_000 if greedy else chance.randint(1, 5)} for sku in skus]
 
 
 class SteadyLoad:

@@ -83,11 +83,11 @@ def make_again(system: System, topic: str) -> str:
 
 def delete_records(system: System, topic: str) -> str:
     """DeleteRecords up to the end of every partition."""
-    system.lost.add(topic)
     held = bounds(system.brokers(), topic).items()
     whole = [TopicPartition(topic, part, end) for part, (first, end) in held if end > first]
     if not whole:
         return f"{NOTHING_HURT}, {topic} is empty"
+    system.lost.add(topic)
     admin = system.admin()  # which must live until it has answered
     result_of(admin.delete_records(whole, request_timeout=SECONDS))
     return f"every record of {topic} deleted"

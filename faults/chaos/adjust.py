@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from django.db import Error as DatabaseError
 from django.db import connection
 
+from faults.load import SKUS
 from inventory.errors import OutOfRange, StockChanged
 from inventory.models import StockItem
 from inventory.services import adjust
@@ -50,7 +51,7 @@ class Adjuster:
             if self._scarce and self._chance.random() < SHARE_OF_SCARCE:
                 sku, quantity = self._chance.choice(self._scarce), self._chance.choice([5, 10])
             else:
-                sku, quantity = f"SKU-{self._chance.randint(1, 20):04}", self._chance.choice([-3, -1, 2, 5])
+                sku, quantity = self._chance.choice(SKUS), self._chance.choice([-3, -1, 2, 5])
             adjust(sku=sku, quantity=quantity, seen_version=StockItem.objects.get(sku=sku).version)
             self.done += 1
         except (StockChanged, OutOfRange):

@@ -23,7 +23,7 @@ from faults.chaos.nemesis import Done, Nemesis
 from faults.chaos.report import Run
 from faults.chaos.watch import Watch
 from faults.checker import check
-from faults.load import SteadyLoad
+from faults.load import SKUS, SteadyLoad
 from faults.log import unread
 from faults.network import POSTGRES, broker_proxies
 from faults.proxy import Proxy
@@ -36,7 +36,7 @@ READY_SECONDS = 90
 DRAIN_SECONDS = 180
 ON_HAND = 500_000  # of each SKU: more than a day's run can order, and less than a greedy order asks for
 # … but of these, which orders race for: they run out, and are brought again.
-SCARCE = ("SKU-0018", "SKU-0019", "SKU-0020")
+SCARCE = SKUS[-3:]
 SCARCE_ON_HAND = 40
 
 Tell = Callable[[str], None]
@@ -153,9 +153,8 @@ def _prepare(shop: Shop, direct: str) -> None:
 
     digest = hashlib.sha256(shop.env["API_TOKEN"].encode()).hexdigest()
     ApiClient.objects.create(name="chaos", token_sha256=digest)
-    skus = [f"SKU-{number:04}" for number in range(1, 21)]
-    on_hand = {sku: SCARCE_ON_HAND if sku in SCARCE else ON_HAND for sku in skus}
-    StockItem.objects.bulk_create(StockItem(sku=sku, initial=on_hand[sku], on_hand=on_hand[sku]) for sku in skus)
+    on_hand = {sku: SCARCE_ON_HAND if sku in SCARCE else ON_HAND for sku in SKUS}
+    StockItem.objects.bulk_create(StockItem(sku=sku, initial=on_hand[sku], on_hand=on_hand[sku]) for sku in SKUS)
 
 
 def _is_ready(shop: Shop) -> bool:

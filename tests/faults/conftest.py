@@ -19,8 +19,8 @@ from tests.process_tools import environment
 @pytest.fixture(scope="module")
 def shop(stack: Stack, kafka: AdminClient, committed_rows: None) -> Iterator[Shop]:
     """Web, relay and both consumers with real commits, for all tests of the module."""
-    for number in range(1, SKUS + 1):
-        StockItemFactory(sku=f"SKU-{number:04}", initial=1_000_000)
+    for sku in SKUS:
+        StockItemFactory(sku=sku, initial=1_000_000)
     skip_what_the_log_holds()
     # Short shifts: their end is a seam, too.
     running = Shop(stack, environment() | {"DJANGO_SETTINGS_MODULE": "faults.settings", "RELAY_SHIFT_SECONDS": "2"})
