@@ -1,6 +1,7 @@
 """`python -m benchmarks`: needs the servers' addresses in its environment (`make bench` gives them)."""
 
 import argparse
+import gc
 import json
 import os
 import sys
@@ -27,6 +28,7 @@ def main() -> int:
     from demo.prepare import prepare
 
     prepare(token=os.environ["API_TOKEN"], admin_password=None)
+    gc.freeze()  # as config/celery.py does for the worker
     modules = {
         "place_order": place_order,
         "relay": relay,

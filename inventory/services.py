@@ -4,7 +4,6 @@ Pillar 3 in one statement: `_MOVE` writes the ledger, whose unique constraint re
 already, and moves the stock by exactly the rows that were really written.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -115,16 +114,23 @@ def _first_short(on_hand: Mapping[str, int], quantities: Mapping[str, int]) -> s
 
 
 def _move(kind: Kind, moves: Sequence[tuple[UUID, str, int]]) -> None:
-    lines = [{"order_id": str(order_id), "sku": sku, "quantity": quantity} for order_id, sku, quantity in moves]
     with connection.cursor() as cursor:
-        cursor.execute(_MOVE, {"kind": kind, "lines": json.dumps(lines)})
+        cursor.execute(
+            _MOVE,
+            {
+                "kind": kind,
+                "orders": [order_id for order_id, _, _ in moves],
+                "skus": [sku for _, sku, _ in moves],
+                "quantities": [quantity for _, _, quantity in moves],
+            },
+        )
 
 
 _MOVE = """
     WITH moved AS (
         INSERT INTO inventory_stockmovement (order_id, sku, kind, quantity)
         SELECT order_id, sku, %(kind)s, quantity
-        FROM json_to_recordset(%(lines)s::json) AS line (order_id uuid, sku text, quantity int)
+        FROM unnest(%(orders)s::uuid[], %(skus)s::text[], %(quantities)s::int[]) AS line (order_id, sku, quantity)
         ON CONFLICT (order_id, sku, kind) DO NOTHING
         RETURNING sku, quantity
     )

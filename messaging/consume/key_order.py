@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import structlog
 from django.db import connection, transaction
@@ -52,12 +53,18 @@ def admit(consumer: str, deliveries: Sequence[Delivery]) -> Admitted:
 def advance(consumer: str, applied: Sequence[Delivery]) -> list[Delivery]:
     """Note that these were applied, and take the parked messages whose turn has come."""
     last = {delivery.envelope.stream: delivery.envelope.sequence for delivery in applied}
-    rows = [{"by_source": source, "of_key": key, "last": sequence} for (source, key), sequence in last.items()]
+    columns: dict[str, Any] = {
+        "consumer": consumer,
+        "sources": [source for source, _ in last],
+        "keys": [key for _, key in last],
+        "sequences": list(last.values()),
+    }
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
             WITH applied AS (
-                SELECT * FROM json_to_recordset(%(applied)s::json) AS applied (by_source text, of_key text, last int)
+                SELECT * FROM unnest(%(sources)s::text[], %(keys)s::text[], %(sequences)s::int[])
+                              AS applied (by_source, of_key, last)
             ), noted AS (
                 UPDATE key_position p SET last_sequence = applied.last FROM applied
                 WHERE p.consumer = %(consumer)s AND p.source = by_source AND p.partition_key = of_key
@@ -67,7 +74,7 @@ def advance(consumer: str, applied: Sequence[Delivery]) -> list[Delivery]:
               AND p.sequence = applied.last + 1
             RETURNING {RAW_COLUMNS}
             """,
-            {"consumer": consumer, "applied": json.dumps(rows)},
+            columns,
         )
         records = [from_row(row) for row in cursor.fetchall()]
     return [Delivery(decode(record), record) for record in records]

@@ -57,10 +57,11 @@ class Publisher:
 
         Raises FatalClientError when this producer can never publish again: drop it, build a new one.
         """
-        # Also sends what was published since, without waiting for the linger time to pass.
-        self._producer.flush(timeout)
-        if self._loner:
-            self._loner.flush(timeout)
+        for producer in (self._producer, self._loner):
+            if producer and timeout:
+                producer.flush(timeout)  # sends at once what was published since, the linger time need not pass
+            elif producer:
+                producer.poll(0)
         if self._fatal:
             raise FatalClientError(str(self._fatal))
         acknowledged: list[Acknowledged] = []

@@ -160,8 +160,9 @@ class Relay:
         for _ in range(PAGES if shards else 0):
             page = queue.fetch(shards=shards, except_ids=on_their_way, after=after, limit=PAGE)
             for message in page:
-                if not message.waits and message.stream not in busy:
-                    busy.add(message.stream)
+                stream = message.stream
+                if not message.waits and stream not in busy:
+                    busy.add(stream)
                     free.append(message)
             if len(page) < PAGE or len(free) >= PAGE // 2:
                 break
@@ -210,6 +211,7 @@ class Relay:
 
 def run(relay: Relay, *, stop: threading.Event, shift_seconds: float) -> None:
     """Work shift after shift until told to stop. Trouble with the database is waited out."""
+    log.info("relay started", owner=relay.owner)
     while not stop.is_set():
         try:
             worked = relay.shift(seconds=shift_seconds, stop=stop)

@@ -1,5 +1,6 @@
 """`manage.py consume inventory`: one member of a consumer group."""
 
+import gc
 from argparse import ArgumentParser
 from typing import Any
 
@@ -28,6 +29,7 @@ class Command(BaseCommand):
         stop = stop_on_signals()
         try:
             wait_until_safe(stop)
+            gc.freeze()  # what was imported stays: not to be searched again at each collection
             run(subscription(options["consumer"]), stop=stop)
         except (UnsafeCluster, FatalClientError) as error:
             raise CommandError(str(error)) from error
