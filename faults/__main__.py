@@ -37,7 +37,7 @@ def _list(arguments: argparse.Namespace) -> int:
         print(json.dumps(rows, indent=2))
         return 0
     for fault in FAULTS.values():
-        needs = " Only in `make chaos`: it needs a proxy." if fault.proxies else ""
+        needs = f' It needs a proxy: make chaos ARGS="--only {fault.name}".' if fault.proxies else ""
         print(f"{fault.name:<30}{fault.does} Heals: {fault.heals}.{needs}")
     return 0
 
@@ -48,7 +48,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if not available(fault, system):
         raise FaultRefused(
             f"{fault.name} needs a proxy before {', '.join(fault.proxies)}, which `make up` has not: "
-            "`make chaos` and `make test-faults` run them."
+            f'run `make chaos SECONDS=60 ARGS="--only {fault.name}"`.'
         )
     try:
         if not hold(fault, system, seconds=arguments.seconds, tell=_tell):

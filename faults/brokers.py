@@ -5,9 +5,11 @@ from collections.abc import Sequence
 
 from devservices import BROKERS
 from faults.fault import Fault, pausing, stopping
+from faults.kafka_admin import set_topic
 from faults.system import System
 
-TOPIC = "orders.events"
+TOPIC, REPLIES = "orders.events", "inventory.events"
+MIN_ISR_UNMET = "kafka-min-isr-unmet"
 
 
 def some_leader(system: System) -> tuple[str, str]:
@@ -67,6 +69,23 @@ def _two(system: System) -> tuple[Sequence[str], str]:
     return system.random.sample(BROKERS, 2), ""
 
 
+def _ask_for_all_replicas(system: System) -> str:
+    """One replica more than there is must be in sync, while most of the controllers live: two brokers down would end
+    the controllers' quorum too, and with it every change of the in-sync replicas."""
+    (role,), why = _follower(system)
+    system.remember(MIN_ISR_UNMET, [role])
+    for topic in (TOPIC, REPLIES):
+        set_topic(system.admin(), topic, {"min.insync.replicas": str(len(BROKERS))})
+    return system.stop(role) + why
+
+
+def _ask_for_two_again(system: System) -> None:
+    for role in system.take_hurt_by(MIN_ISR_UNMET):
+        system.start(role)
+        for topic in (TOPIC, REPLIES):
+            set_topic(system.admin(), topic, {"min.insync.replicas": "2"})
+
+
 _BACK = "the supervisor starts it again"
 FAULTS = [
     Fault("kafka-kill-leader", "SIGKILL to the leader of a partition.", _BACK, _kill_leader),
@@ -103,6 +122,14 @@ FAULTS = [
         "Two of the three brokers are killed and stay down: fewer in-sync replicas than min.insync.replicas.",
         "both are started",
         _two,
+    ),
+    Fault(
+        MIN_ISR_UNMET,
+        "A follower is killed and stays down while min.insync.replicas is 3: the leader refuses what is written.",
+        "min.insync.replicas is 2 again and the follower is started",
+        _ask_for_all_replicas,
+        _ask_for_two_again,
+        seconds=60,
     ),
     Fault("kafka-kill-all", "SIGKILL to all three brokers at once.", "the supervisor starts them again", _kill_all),
 ]

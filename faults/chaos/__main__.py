@@ -21,9 +21,9 @@ def main() -> int:
     """Exit status 0 only if nothing is lost, extra or stuck."""
     arguments = _parser().parse_args()
     seed = arguments.seed if arguments.seed is not None else SystemRandom().randrange(10**6)
-    plan = Plan(seed, arguments.seconds, arguments.faults_per_minute, arguments.rate, arguments.clients)
+    plan = Plan(seed, arguments.seconds, arguments.faults_per_minute, arguments.rate, arguments.clients, arguments.only)
     if arguments.dry_run:
-        for planned in schedule.draw(seed=seed, seconds=plan.seconds, per_minute=plan.per_minute):
+        for planned in schedule.draw(seed=seed, seconds=plan.seconds, per_minute=plan.per_minute, only=plan.only):
             whom = f"{planned.role} {planned.point}".strip()
             print(f"{planned.at:8.2f} s  held {planned.hold:5.2f} s  {planned.name} {whom}".rstrip())
         return 0
@@ -67,6 +67,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seconds", type=positive, default=600, help="how long faults are injected (default 600)")
     parser.add_argument("--seed", type=int, help="the same seed, the same faults (default: any)")
     parser.add_argument("--faults-per-minute", type=positive, default=60, help="default 60")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=list(schedule.WEIGHTS),
+        default=[],
+        metavar="NAME",
+        help="faults of this kind only, and again for each further kind; `python -m faults list` has the names",
+    )
     parser.add_argument("--rate", type=positive, default=20, help="orders a second (default 20)")
     parser.add_argument("--clients", type=count, default=6, help="clients at the same time (default 6)")
     parser.add_argument("--report", type=Path, help="the report's folder (default: a new one below var/chaos)")

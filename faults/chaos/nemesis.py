@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from random import Random
 
-from faults.chaos.schedule import CRASH_POINT, LOSING, Planned
+from faults.chaos.schedule import CRASH_POINT, SETTING, Planned
 from faults.fault import hold
 from faults.servers import FAULTS
 from faults.shop import Shop
@@ -40,8 +40,8 @@ class Nemesis:
         self._shop = shop
         self._schedule = schedule
         self._started = 0.0
-        # A topic that is recreated gets the settings that it had: they must not be those of another loss.
-        self._one_loss = threading.Lock()
+        # A topic that is recreated gets the settings that it had: they must not be those of another fault.
+        self._one_setting = threading.Lock()
         self._armed: dict[str, list[str]] = {}
         self._lock = threading.Lock()
         self.done: list[Done] = []
@@ -64,7 +64,7 @@ class Nemesis:
             if planned.name == CRASH_POINT:
                 told.append(self._crash(planned))
             else:
-                with self._one_loss if planned.name in LOSING else nullcontext():
+                with self._one_setting if planned.name in SETTING else nullcontext():
                     began = time.monotonic()
                     hurt = hold(FAULTS[planned.name], own, seconds=planned.hold, tell=told.append)
                 if not hurt:

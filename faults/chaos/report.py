@@ -2,6 +2,7 @@
 
 import json
 import platform
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -35,6 +36,7 @@ class Run:
     figures: dict[str, Any]
     verdict: Verdict
     servers: dict[str, str]
+    only: Sequence[str] = ()  # the kinds that were asked for, if not all
     failures: Sequence[str] = ()  # answers of the API that it must never give, and what ended the adjuster
 
     @property
@@ -54,7 +56,7 @@ class Run:
             *(f"a message was blamed for a fault at {look}" for look in seen.blamed),
             *(f"the API: {failure}" for failure in self.failures),
             *(f"the watch: {failure}" for failure in seen.failures),
-            *(f"{name}: none, so the run proves little" for name in _MUST_HAPPEN if not f[name]),
+            *(f"{name}: none, so the run proves little" for name in _MUST_HAPPEN if not f[name] and not self.only),
             *(f"a fault has a defect of its own: {name}" for name in f["not_injected"] if name in _DEFECTS),
             *["fewer than half of the planned faults struck"] * (f["faults_injected"] < f["faults_planned"] / 2),
             *["too few looks at the stock"] * (len(seen.samples) < self.seconds / INTERVAL_SECONDS / 4),
@@ -70,8 +72,19 @@ def write(folder: Path, run: Run) -> None:
 
 
 def versions(servers: dict[str, str]) -> dict[str, str]:
-    """What ran: the packages of this environment and the servers."""
-    return {"Python": platform.python_version(), **{name: version(name) for name in _PACKAGES}, **servers}
+    """What ran: the code's commit, the packages of this environment and the servers."""
+    packages = {name: version(name) for name in _PACKAGES}
+    return {"commit": _commit(), "Python": platform.python_version(), **packages, **servers}
+
+
+def _commit() -> str:
+    """The checkout's, marked where files differ from it; what it is unknown where there is no git."""
+    asked = ["git", "describe", "--always", "--abbrev=12", "--dirty"]
+    try:
+        told = subprocess.run(asked, cwd=Path(__file__).parent, check=True, capture_output=True, text=True)  # noqa: S603
+        return told.stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def told_of(counts: Mapping[str, int]) -> str:
@@ -84,6 +97,7 @@ def _as_json(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "seconds": run.seconds,
         "faults_per_minute": run.per_minute,
+        "only": list(run.only),
         "orders_per_second": run.rate,
         "holds": run.holds,
         "verdict": str(run.verdict),
@@ -103,6 +117,8 @@ def _as_json(run: Run) -> dict[str, Any]:
 def _text(run: Run) -> list[str]:
     f = run.figures
     again = f"make chaos SECONDS={run.seconds:.0f} SEED={run.seed} FAULTS_PER_MINUTE={run.per_minute:.0f}"
+    if run.only:
+        again += f' ARGS="{" ".join(f"--only {name}" for name in run.only)}"'
     lines = [
         f"# Chaos, seed {run.seed}: {run.verdict}",
         "",

@@ -44,13 +44,15 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run. `rate` is in orders a second, `seconds` how long faults are injected."""
+    """What to run. `rate` is in orders a second, `seconds` how long faults are injected, `only` the kinds,
+    if not all."""
 
     seed: int
     seconds: float
     per_minute: float
     rate: float
     clients: int
+    only: Sequence[str] = ()
 
 
 def run(plan: Plan, *, tell: Tell, on_fault: Callable[[Done], None]) -> Run:
@@ -76,7 +78,7 @@ def _run(plan: Plan, stack: Stack, proxies: dict[str, Proxy], *, tell: Tell, on_
 
     from faults.chaos.adjust import Adjuster  # noqa: PLC0415  (after Django is set up)
 
-    planned = schedule.draw(seed=plan.seed, seconds=plan.seconds, per_minute=plan.per_minute)
+    planned = schedule.draw(seed=plan.seed, seconds=plan.seconds, per_minute=plan.per_minute, only=plan.only)
     load = SteadyLoad(
         shop.env["API_URL"], shop.env["API_TOKEN"],
         rate=plan.rate, clients=plan.clients, seed=plan.seed, scarce=SCARCE,
@@ -134,6 +136,7 @@ def _run(plan: Plan, stack: Stack, proxies: dict[str, Proxy], *, tell: Tell, on_
         figures=figures,
         verdict=verdict,
         servers=_servers(direct, stack),
+        only=plan.only,
         failures=[*seen_by_clients.failures, *adjuster.failures],
     )
 

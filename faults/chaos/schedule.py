@@ -1,12 +1,14 @@
 """What happens when: drawn from the seed alone, before anything runs."""
 
 from bisect import bisect
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
 
 from faults import losses, offsets
 from faults.arm import actions_at
+from faults.brokers import MIN_ISR_UNMET
 from faults.points import POINTS, Role, When
 
 CRASH_POINT = "crash-point"
@@ -50,6 +52,7 @@ WEIGHTS: dict[str, tuple[float, float, float]] = {
     "kafka-hard-bounce": (0.3, 11, 25),
     "kafka-kill-all": (0.3, 0, 0),
     "kafka-two-down": (0.3, 4, 8),
+    "kafka-min-isr-unmet": (0.3, 4, 8),
     "offsets-to-start": (0.7, 0, 0),
     "offsets-to-end": (0.7, 0, 0),
     "offsets-deleted": (0.5, 0, 0),
@@ -63,6 +66,8 @@ WEIGHTS: dict[str, tuple[float, float, float]] = {
 }
 # After these Kafka may have lost what it acknowledged, or a group has passed what it had not read.
 LOSING = frozenset(fault.name for fault in (*losses.FAULTS, *offsets.FAULTS))
+# They change a topic's settings, or make it again with those that it has: one at a time.
+SETTING = LOSING | {MIN_ISR_UNMET}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,21 +85,22 @@ class Planned:
     point: str = ""
 
 
-def draw(*, seed: int, seconds: float, per_minute: float) -> list[Planned]:
-    """The faults of a run, in their order."""
+def draw(*, seed: int, seconds: float, per_minute: float, only: Collection[str] = ()) -> list[Planned]:
+    """The faults of a run, in their order; of these kinds only, where any are named."""
     chance = Random(seed)  # noqa: S311 - a schedule, no secret
     count = round(seconds * per_minute / 60)
     moments = sorted(chance.uniform(0, seconds) for _ in range(count))
-    return [_planned(chance, at, name) for at, name in zip(moments, _names(chance, count), strict=True)]
+    return [_planned(chance, at, name) for at, name in zip(moments, _names(chance, count, only), strict=True)]
 
 
-def _names(chance: Random, count: int) -> list[str]:
+def _names(chance: Random, count: int, only: Collection[str]) -> list[str]:
     """So many names by their weight, shuffled.
 
     Drawn one by one, a rare fault may be missing from a long run. Here each comes as often as its share of
     `count` says, rounded up or down by chance: once at least, where the share is one (`make chaos` as it is).
     """
-    names = chance.sample(list(WEIGHTS), len(WEIGHTS))
+    kinds = [name for name in WEIGHTS if not only or name in only]
+    names = chance.sample(kinds, len(kinds))
     reached = list(accumulate(WEIGHTS[name][0] for name in names))
     step, first = reached[-1] / max(count, 1), chance.random()
     drawn = [names[bisect(reached, (first + n) * step)] for n in range(count)]

@@ -25,7 +25,8 @@ _SHORT = 0.1
 
 
 class Load:
-    """A thread that places orders at a steady rate between `with` and its end; `accepted` are their ids.
+    """A thread that places orders at a steady rate between `with` and its end; `accepted` are their ids, `cancelled`
+    and `affordable` those that were answered so and those of which there was enough.
 
     One in ten is cancelled, one in ten wants what there is little of. A scene during which none was accepted proves
     nothing, and fails.
@@ -33,6 +34,8 @@ class Load:
 
     def __init__(self) -> None:
         self.accepted: list[UUID] = []
+        self.cancelled: list[UUID] = []
+        self.affordable: list[UUID] = []
         self.repeated = 0
         self._client = ApiClientFactory()
         self._stop = threading.Event()
@@ -54,10 +57,13 @@ class Load:
 
     def _run(self) -> None:
         while not self._stop.wait(1 / PER_SECOND):
-            order_id = self._place(uuid4().hex, SCARCE if random.random() < _SHORT else PLENTY)
+            sku = SCARCE if random.random() < _SHORT else PLENTY
+            order_id = self._place(uuid4().hex, sku)
             if order_id is None:
                 continue
             self.accepted.append(order_id)
+            if sku == PLENTY:
+                self.affordable.append(order_id)
             if random.random() < _CANCELLED:
                 self._cancel(order_id)
         connection.close()
@@ -78,6 +84,7 @@ class Load:
     def _cancel(self, order_id: UUID) -> None:
         try:
             cancel_order(client_id=self._client.pk, order_id=order_id)
+            self.cancelled.append(order_id)
         except NotCancellable:
             return
         except DatabaseError:
@@ -87,6 +94,11 @@ class Load:
         self.repeated += 1
         connection.close()
         time.sleep(0.1)
+
+    def answered(self) -> dict[str, list[str]]:
+        """What the checker is told of it."""
+        told = {"accepted": self.accepted, "cancelled": self.cancelled, "affordable": self.affordable}
+        return {name: [str(order_id) for order_id in orders] for name, orders in told.items()}
 
     @property
     def client(self) -> ApiClient:

@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from uuid import UUID, uuid4
 
 import pytest
+from confluent_kafka import KafkaError, Producer
 
 from devservices import Stack
 from faults import brokers
-from faults.brokers import active_controller
+from faults.brokers import MIN_ISR_UNMET, active_controller
+from faults.kafka_admin import in_sync
 from faults.system import NOTHING_HURT
 from messaging.models import OutboxPending
 from tests.api_tools import Caller, Server, headers, length
 from tests.faults.load import PLENTY, Load
-from tests.faults.proof import assert_no_attempt_spent, assert_nothing_lost
-from tests.faults.scene import OUTAGE_SECONDS, Scene
+from tests.faults.proof import assert_no_attempt_spent, assert_nothing_lost, patiently
+from tests.faults.scene import FAULT_SECONDS, OUTAGE_SECONDS, Scene
 from tests.flow_tools import wait_until
 from tests.process_tools import Processes
 
@@ -55,7 +57,7 @@ class TestALeaderThatIsKilled:
                     lambda old=leader: scene.system.leader(TOPIC, 0) not in (None, old), what="another broker leads"
                 )
 
-        assert_nothing_lost(load.accepted)
+        assert_nothing_lost(load)
 
 
 class TestABrokerThatStandsStill:
@@ -68,7 +70,7 @@ class TestABrokerThatStandsStill:
             wait_until(lambda: scene.receipts() > before, what="messages are acknowledged without it")
             scene.system.resume(leader)
 
-        assert_nothing_lost(load.accepted)
+        assert_nothing_lost(load)
 
     def test_as_follower_holds_up_no_more_than_it_must(self, scene: Scene) -> None:
         with Load() as load, scene.hurt("kafka-pause-follower"):
@@ -78,7 +80,7 @@ class TestABrokerThatStandsStill:
             wait_until(lambda: scene.receipts() > before, what="messages are acknowledged without it")
             assert_no_attempt_spent()
 
-        assert_nothing_lost(load.accepted)
+        assert_nothing_lost(load)
 
     def test_as_active_controller_is_replaced_and_no_message_waits_for_it_long(self, scene: Scene) -> None:
         with Load() as load, scene.hurt("kafka-pause-controller") as told:
@@ -87,7 +89,7 @@ class TestABrokerThatStandsStill:
             before = scene.receipts()
             wait_until(lambda: scene.receipts() > before, what="messages are acknowledged without it")
 
-        assert_nothing_lost(load.accepted)
+        assert_nothing_lost(load)
 
 
 class TestTooFewInSyncReplicas:
@@ -104,7 +106,33 @@ class TestTooFewInSyncReplicas:
             assert scene.receipts() == settled
             assert_no_attempt_spent()
 
-        assert_nothing_lost([*load.accepted, *accepted])
+        assert_nothing_lost(load, accepted=accepted)
+
+    def test_are_what_the_leader_refuses_for(self, scene: Scene, server: Server) -> None:
+        caller = Caller()
+        with Load() as load, scene.hurt(MIN_ISR_UNMET):
+            two = patiently(lambda: len(in_sync(scene.system.admin(), TOPIC)) == 2)
+            wait_until(two, what="the killed one is out of sync", seconds=30)
+            settled = scene.receipts()
+            assert refusal(scene) == KafkaError.NOT_ENOUGH_REPLICAS
+            accepted = order_each_second(server, caller, seconds=FAULT_SECONDS)
+            assert scene.receipts() == settled
+            assert_no_attempt_spent()
+
+        assert_nothing_lost(load, accepted=accepted)
+
+
+def refusal(scene: Scene) -> int:
+    """Why the leader of a partition refuses a record that is written once. One that it took would be a dead letter."""
+    answers: list[KafkaError | None] = []
+    once = {"bootstrap.servers": scene.system.brokers(), "acks": "all", "retries": 0, "log_level": 0}
+    producer = Producer(once)
+    producer.produce(TOPIC, b"not ours", partition=0, on_delivery=lambda error, _: answers.append(error))
+    producer.flush(30)
+    producer.close()
+    (error,) = answers
+    assert error
+    return error.code()
 
 
 def order_each_second(server: Server, caller: Caller, *, seconds: float) -> list[UUID]:
@@ -129,7 +157,7 @@ class TestEveryFaultOfBrokers:
             scene.hold(fault, seconds=12)
             assert_no_attempt_spent()
 
-        assert_nothing_lost(load.accepted)
+        assert_nothing_lost(load)
 
 
 class TestAllBrokers:
@@ -141,4 +169,4 @@ class TestAllBrokers:
             before = scene.receipts()
             wait_until(lambda: scene.receipts() > before, what="the cluster is back")
 
-        assert_nothing_lost(load.accepted)
+        assert_nothing_lost(load)

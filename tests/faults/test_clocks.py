@@ -81,7 +81,7 @@ class TestARelayAndConsumersWithAWrongClock:
         with Load() as load:
             load.wait_for(orders=50)
 
-        assert_nothing_lost(load.accepted)
+        assert_nothing_lost(load)
         assert dated_outside(begin, database_now() + timedelta(seconds=10)) == []
 
     def test_hold_their_leases_as_long_as_anybody(self, flow_off: Scene) -> None:
@@ -102,7 +102,7 @@ class TestABeatWithAWrongClock:
         with Load() as load:
             load.wait_for(orders=50)
 
-        assert_nothing_lost(load.accepted)
+        assert_nothing_lost(load)
 
 
 class TestABeatWhoseClockIsSetBack:
@@ -116,4 +116,4 @@ class TestABeatWhoseClockIsSetBack:
         with Load() as load:
             load.wait_for(orders=50)
 
-        assert_nothing_lost(load.accepted)
+        assert_nothing_lost(load)

@@ -29,7 +29,8 @@ from tests.flow_tools import produce_raw
 
 pytestmark = pytest.mark.faults
 
-# Longer than a relay's lease (5 s) and a consumer's session (6 s): another could have taken over.
+# Longer than a relay's lease (5 s) and a consumer's session (6 s): another could have taken over. A batch that outlasts
+# the poll interval (5 min) is in test_without_a_death.py, `TestABatchThatTakesTooLong`.
 STOPPED_SECONDS = 7.5
 FLOWING = (Role.WEB, Role.RELAY, Role.INVENTORY, Role.ORDERS)
 
@@ -83,7 +84,12 @@ class TestAProcess:
         wait_for(drains_in_a_moment, seconds=60, what="all is drained")
 
         verdict = check_now(
-            accepted=client.seen.accepted.keys(), keys=client.seen.keys, broken=broken, groups_at_the_end=True
+            accepted=client.seen.accepted.keys(),
+            cancelled=client.seen.cancelled,
+            affordable=client.seen.affordable,
+            keys=client.seen.keys,
+            broken=broken,
+            groups_at_the_end=True,
         )
         assert not verdict.violations, verdict.histories
         if action == "kill" and "consume.offsets:before" in seams_of_round.values():
@@ -163,6 +169,7 @@ def place_one(client: Client) -> bool:
     """An order that is cancelled again, and one that must be rejected, so that every seam is passed by each."""
     order_id = client.place([{"sku": "SKU-0001", "quantity": 1}])
     assert order_id
+    client.seen.affordable.add(order_id)
     client.cancel(order_id)
     assert client.place([{"sku": "SKU-NOBODY-HAS", "quantity": 1}])
     return True

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import partial
 
 import pytest
@@ -66,6 +67,7 @@ class TestALoss:
                 wait_for_unread(more=20)
                 began = timezone.now()
                 lose(scene.system)
+                lost_until = lost_until_now()
             finally:
                 scene.system.start(CONSUMER)
             lost_at = time.monotonic()
@@ -77,7 +79,7 @@ class TestALoss:
             # `--junit-xml=FILE` tells it.
             record_property("noticed_after_s", round(time.monotonic() - lost_at, 1))
 
-        assert_all_is_there_once(load)
+        assert_all_is_there_once(load, lost_until)
 
 
 class TestEveryLoss:
@@ -86,9 +88,10 @@ class TestEveryLoss:
         with Load() as load:
             load.wait_for(orders=20)
             scene.hold(fault)
+            lost_until = lost_until_now()
             load.wait_for(orders=20)
 
-        assert_all_is_there_once(load)
+        assert_all_is_there_once(load, lost_until)
 
 
 def wait_for_unread(*, more: int) -> None:
@@ -104,14 +107,12 @@ def unread() -> int:
     return receipts.exclude(message__message_id__in=taken).count()
 
 
-def assert_all_is_there_once(load: Load) -> None:
+def assert_all_is_there_once(load: Load, lost_until: dict[str, datetime]) -> None:
     wait_until(
         patiently(lambda: nothing_travels() and nothing_unread()),
         what="everything is final",
         seconds=NOTICED_SECONDS + 60,
     )
     assert_no_dead_letter()
-    verdict = check_now(
-        accepted=[str(order_id) for order_id in load.accepted], lost_until=lost_until_now(), groups_at_the_end=True
-    )
+    verdict = check_now(**load.answered(), lost_until=lost_until, groups_at_the_end=True)
     assert not verdict.violations, verdict.histories

@@ -101,6 +101,7 @@ class TestTheAudit:
 
         audit(new_only=True)
         assert AuditMark.objects.get(pk="inventory").confirmed_to == OutboxMessage.objects.latest("id").pk
+        assert not check_now(groups_at_the_end=True).violations
 
 
 class TestPrune:

@@ -34,8 +34,6 @@ class TestPoisonUnderLoad:
                     pause.wait(EVERY_SECONDS)
 
             wait_until(patiently(lambda: nothing_travels() and nothing_unread()), what="everything is final")
-            verdict = check_now(
-                accepted=[str(order_id) for order_id in load.accepted], broken=broken, groups_at_the_end=True
-            )
+            verdict = check_now(**load.answered(), broken=broken, groups_at_the_end=True)
             assert not verdict.violations, verdict.histories
             assert len(load.accepted) > 10 * POISON

@@ -29,4 +29,4 @@ class TestTheProcesses:
                 scene.hold(fault, seconds=8)
             assert_no_attempt_spent()
 
-        assert_nothing_lost(load.accepted)
+        assert_nothing_lost(load)

@@ -95,7 +95,7 @@ class TestALineToABroker:
             scene.hold(fault, seconds=GIVEN_UP_SECONDS)
             assert_no_attempt_spent()
 
-        assert_nothing_lost(load.accepted)
+        assert_nothing_lost(load)
 
     @pytest.mark.parametrize("spoilt", SPOIL)
     def test_spoilt_at_each_broker_in_turn_loses_nothing(
@@ -109,7 +109,7 @@ class TestALineToABroker:
                 time.sleep(FAULT_SECONDS)
                 proxy.restore()
 
-        assert_nothing_lost(load.accepted)
+        assert_nothing_lost(load)
 
 
 class TestAllLines:
@@ -125,7 +125,7 @@ class TestAllLines:
             for proxy in proxies.values():
                 proxy.restore()
 
-        assert_nothing_lost(load.accepted)
+        assert_nothing_lost(load)
 
     @pytest.mark.parametrize("spoilt", ["deaf", "dumb"])
     def test_silent_one_way_for_longer_than_clients_wait_spend_no_attempt(
@@ -139,7 +139,7 @@ class TestAllLines:
             for proxy in proxies.values():
                 proxy.restore()
 
-        assert_nothing_lost(load.accepted)
+        assert_nothing_lost(load)
 
 
 @pytest.fixture
@@ -258,4 +258,4 @@ class TestAnAnswerOfABroker:
             for proxy in proxies.values():
                 proxy.restore()
 
-        assert_nothing_lost(load.accepted)
+        assert_nothing_lost(load)

@@ -43,7 +43,7 @@ class TestRedis:
             assert_no_attempt_spent()
             load.wait_for(orders=20)
 
-        assert_nothing_lost(load.accepted)
+        assert_nothing_lost(load)
 
 
 class TestBeat:
@@ -52,7 +52,7 @@ class TestBeat:
         with Load() as load:
             scene.hold(fault, seconds=BEAT_SECONDS)
 
-        assert_nothing_lost(load.accepted)
+        assert_nothing_lost(load)
 
     def test_that_was_silent_while_the_worker_died_wakes_the_next_one(self, scene: Scene) -> None:
         with Load() as load, scene.hurt("beat-stop"):
@@ -61,4 +61,4 @@ class TestBeat:
             scene.inject("redis-flush")
             scene.hold("redis-flush")
 
-        assert_nothing_lost(load.accepted)
+        assert_nothing_lost(load)

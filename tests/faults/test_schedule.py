@@ -22,5 +22,10 @@ class TestTheSchedule:
     def test_of_ten_minutes_has_each_kind(self, seed: int) -> None:
         assert {planned.name for planned in drawn(seed)} == WEIGHTS.keys()
 
+    def test_holds_only_the_kinds_that_were_asked_for(self) -> None:
+        only = ["line-cut", "redis-down"]
+
+        assert {planned.name for planned in draw(seed=1, seconds=60, per_minute=60, only=only)} == set(only)
+
     def test_of_no_faults_is_empty(self) -> None:
         assert draw(seed=1, seconds=0, per_minute=60) == []
