@@ -13,7 +13,7 @@ import psutil
 from django.db import connection, connections
 
 from benchmarks.group import skip_to_the_end
-from benchmarks.result import Row, at_most
+from benchmarks.result import Row, at_least, at_most
 from demo import proof, system
 from devservices import Stack
 from messaging.store.kafka import admin_client
@@ -39,9 +39,11 @@ def run(stack: Stack) -> list[Row]:
         stack.stop(role)
     p50, p99 = statistics.median(latencies), latencies[int(len(latencies) * 0.99)]
     what = f"POST answered → stock committed, {rate:.0f} orders/s"
+    # At a lower rate than that, which the clients fall back to when the system cannot follow, it is another figure.
+    asked = at_least(round(0.95 * RATE), rate)
     return [
-        Row(f"{what}, p50", f"{p50:.1f} ms", "", "", at_most(25, p50, "ms")),
-        Row(f"{what}, p99", f"{p99:.1f} ms", "", "", at_most(100, p99, "ms")),
+        Row(f"{what}, p50", f"{p50:.1f} ms", "", "", at_most(25, p50, "ms") & asked),
+        Row(f"{what}, p99", f"{p99:.1f} ms", "", "", at_most(100, p99, "ms") & asked),
         *(
             Row(
                 f"memory of {role}, largest process",

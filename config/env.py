@@ -13,11 +13,14 @@ T = TypeVar("T")
 
 
 class _Files(FileAwareMapping):  # type: ignore[misc]  # django-environ has no types
-    """A file that cannot be read stops the start with a sentence too."""
+    """A file that cannot be read stops the start with a sentence too. A setting itself goes before its file: what
+    `make demo` and `make test` set for their own servers must count, whatever file the shell or .env names."""
 
     def __getitem__(self, name: str) -> str:
+        if own := self.env.get(name):
+            return str(own)
         try:
-            value: str = super().__getitem__(name)
+            value: str = super().__getitem__(name).rstrip("\r\n")
         except (OSError, UnicodeDecodeError) as error:
             raise ImproperlyConfigured(
                 f"the setting {name} cannot be read from its file: {error}. Let {name}_FILE={self.env[f'{name}_FILE']} "

@@ -35,18 +35,20 @@ class Placed:
 def place_order(*, client_id: int, idempotency_key: str, body_sha256: str, lines: Sequence[Line]) -> Placed:
     """Accept an order, once for each idempotency key. The lines' SKUs are distinct.
 
-    Opens its own transaction, and the order is durable when it returns. Raises RequestInFlight and
-    KeyReused. After a lost answer or an error, call it again with the same key: it made 0 or 1 order.
+    Opens its own transaction, and the order is durable when it returns. Raises RequestInFlight and KeyReused, and
+    pydantic's ValidationError where there are no lines. After a lost answer or an error, call it again with the same
+    key: it made 0 or 1 order.
     """
     order_id = uuid7()
     answer = _answer(order_id, lines)
+    placed = OrderPlaced(order_id=order_id, lines=list(lines))
     with transaction.atomic(durable=True):
         if not _write(
             order_id, lines, client_id=client_id, key=idempotency_key, body_sha256=body_sha256, answer=answer
         ):
             return Placed(_stored_answer(client_id, idempotency_key, body_sha256), replayed=True)
-        outbox.append(OrderPlaced(order_id=order_id, lines=list(lines)), partition_key=str(order_id), sequence=1)
-    log.info("order accepted", order_id=str(order_id))
+        message_id = outbox.append(placed, partition_key=str(order_id), sequence=1)
+    log.info("order accepted", order_id=str(order_id), message_id=str(message_id))
     return Placed(answer, replayed=False)
 
 

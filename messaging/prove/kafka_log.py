@@ -88,17 +88,21 @@ class LogReader:
         return low, high
 
     def read(self, place: Place) -> Iterator[LogEntry]:
-        """Every record of the partition as it is now. Raises KafkaException."""
+        """Every record of the partition as it is now. Raises KafkaException, also where nothing comes for too long."""
         low, high = self.bounds(place)
         if low >= high:
             return
         self._consumer.assign([TopicPartition(*place, low)])
+        heard_at = time.monotonic()
         while True:
             first = self._consumer.poll(1.0)
+            if time.monotonic() - heard_at > ANSWER_SECONDS:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "{}[{}] does not answer".format(*place)))
             # `consume(n, t)` would wait out its time: with 0 it takes what is there already.
             for message in [first, *self._consumer.consume(1000, 0)] if first else []:
                 error = message.error()
                 if error is None:
+                    heard_at = time.monotonic()
                     yield _entry(message)
                     if (message.offset() or 0) + 1 >= high:
                         # The broker would say "end" only after half a second in which nothing came.

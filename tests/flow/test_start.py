@@ -46,7 +46,7 @@ class TestEveryProgram:
         assert "Traceback" not in ended.stderr
 
     def test_says_whose_file_cannot_be_read(self, program: str) -> None:
-        ended = start(program, DATABASE_URL_FILE="/no/such/file")
+        ended = start(program, DATABASE_URL="absent", DATABASE_URL_FILE="/no/such/file")
 
         assert ended.returncode > 0
         assert f"{program.split(maxsplit=1)[0]}: the setting DATABASE_URL cannot be read from its file" in ended.stderr
@@ -102,11 +102,20 @@ class TestASetting:
             path = tmp_path / "secret"
             path.write_bytes(content)
 
-        ended = check(SECRET_KEY_FILE=str(path))
+        ended = check(SECRET_KEY="absent", SECRET_KEY_FILE=str(path))  # noqa: S106 - left out, not a password
 
         assert ended.returncode > 0
         assert "the setting SECRET_KEY cannot be read from its file" in ended.stderr
         assert "Traceback" not in ended.stderr
+
+    def test_in_a_file_may_end_its_line(self, tmp_path: Path) -> None:
+        (tmp_path / "level").write_text("ERROR\n")
+
+        assert check(LOG_LEVEL="absent", LOG_LEVEL_FILE=str(tmp_path / "level")).returncode == 0
+
+    def test_goes_before_its_file(self) -> None:
+        """Or else `make demo` and `make test` would write to whatever database a file of the shell's names."""
+        assert check(DATABASE_URL_FILE="/no/such/file").returncode == 0
 
     @pytest.mark.parametrize(("name", "value"), [("WEB_WORKERS", "0"), ("WEB_BIND", "8000")])
     def test_of_gunicorn_s_own_that_is_wrong_is_named(self, name: str, value: str) -> None:

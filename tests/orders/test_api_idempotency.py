@@ -6,9 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connection
+from pydantic import ValidationError
 
 from orders.models import Order
+from orders.services import place_order
 from tests.api_tools import Caller, problem_of, rows_written
+from tests.factories import ApiClientFactory
 from tests.flow_tools import at_once, held_up_at, wait_until
 
 ONE_ORDER = {
@@ -130,6 +133,14 @@ def commit_fails(committed_db: None) -> Iterator[None]:
     yield
     with connection.cursor() as cursor:
         cursor.execute("DROP FUNCTION refuse_commit CASCADE")
+
+
+class TestAnOrderWithoutLines:
+    def test_is_refused_by_the_service_too_before_anything_is_written(self, committed_db: None) -> None:
+        with pytest.raises(ValidationError):
+            place_order(client_id=ApiClientFactory().pk, idempotency_key="k", body_sha256="0" * 64, lines=[])
+
+        assert rows_written() == {}
 
 
 class TestAFailingCommit:
