@@ -114,8 +114,8 @@ def elect_uncleanly(system: System, topic: str, between: Callable[[], None]) -> 
 
     One broker is away while `between` writes; then the two that have it all are killed at once, and all three start
     again. Who was killed may have lost what it held, so neither is in sync any more: the first one is up before them
-    and leads, as `unclean.leader.election.enable` allows, and the others drop what it lacks. Raises TimeoutError when it
-    does not lead.
+    and leads, as `unclean.leader.election.enable` allows, and the others drop what it lacks. Raises TimeoutError when
+    it does not lead.
     """
     system.lost.add(topic)
     late, *rest = BROKERS
