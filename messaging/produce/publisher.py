@@ -57,11 +57,14 @@ class Publisher:
 
         Raises FatalClientError when this producer can never publish again: drop it, build a new one.
         """
-        for producer in (self._producer, self._loner):
-            if producer and timeout:
-                producer.flush(timeout)  # sends at once what was published since, the linger time need not pass
-            elif producer:
-                producer.poll(0)
+        try:
+            for producer in (self._producer, self._loner):
+                if producer and timeout:
+                    producer.flush(timeout)  # sends at once what was published since, the linger time need not pass
+                elif producer:
+                    producer.poll(0)
+        except KafkaException as error:
+            raise FatalClientError(str(error)) from error
         if self._fatal:
             raise FatalClientError(str(self._fatal))
         acknowledged: list[Acknowledged] = []
