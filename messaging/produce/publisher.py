@@ -63,8 +63,8 @@ class Publisher:
                     producer.flush(timeout)  # sends at once what was published since, the linger time need not pass
                 elif producer:
                     producer.poll(0)
-        except KafkaException as error:
-            raise FatalClientError(str(error)) from error
+        except KafkaException as fatal:
+            raise FatalClientError(str(fatal)) from fatal
         if self._fatal:
             raise FatalClientError(str(self._fatal))
         acknowledged: list[Acknowledged] = []
