@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from devservices import BROKERS
 from faults.fault import Fault, pausing, stopping
 from faults.kafka_admin import set_topic
+from faults.losses import TOPICS
 from faults.system import System
 
-TOPIC, REPLIES = "orders.events", "inventory.events"
+TOPIC = "orders.events"
 MIN_ISR_UNMET = "kafka-min-isr-unmet"
 
 
@@ -74,7 +75,7 @@ def _ask_for_all_replicas(system: System) -> str:
     the controllers' quorum too, and with it every change of the in-sync replicas."""
     (role,), why = _follower(system)
     system.remember(MIN_ISR_UNMET, [role])
-    for topic in (TOPIC, REPLIES):
+    for topic in TOPICS:
         set_topic(system.admin(), topic, {"min.insync.replicas": str(len(BROKERS))})
     return system.stop(role) + why
 
@@ -82,7 +83,7 @@ def _ask_for_all_replicas(system: System) -> str:
 def _ask_for_two_again(system: System) -> None:
     for role in system.take_hurt_by(MIN_ISR_UNMET):
         system.start(role)
-        for topic in (TOPIC, REPLIES):
+        for topic in TOPICS:
             set_topic(system.admin(), topic, {"min.insync.replicas": "2"})
 
 
