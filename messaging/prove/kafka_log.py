@@ -102,8 +102,8 @@ class LogReader:
             for message in [first, *self._consumer.consume(1000, 0)] if first else []:
                 error = message.error()
                 if error is None:
-                    heard_at = time.monotonic()
                     yield _entry(message)
+                    heard_at = time.monotonic()  # what the caller did with it took its own time
                     if (message.offset() or 0) + 1 >= high:
                         # The broker would say "end" only after half a second in which nothing came.
                         self._consumer.unassign()
