@@ -9,6 +9,8 @@ from messaging.envelope import Stream
 from messaging.errors import ReplayRefused
 from messaging.produce.shards import shard_of
 
+WEIGHT_BYTES = 2048  # of a payload; most messages are smaller, and weigh 1
+
 
 class PendingMessage(NamedTuple):
     """A message to publish, as its row gives it: nothing is parsed on the way to the wire.
@@ -26,6 +28,7 @@ class PendingMessage(NamedTuple):
     payload: str
     occurred_at: str
     traceparent: str | None
+    weight: int  # the room that it takes in the relay: 1 for each WEIGHT_BYTES of its payload, and 1
     waits: bool  # behind a parked message of its stream
 
     @property
@@ -51,15 +54,23 @@ class Refused(NamedTuple):
 
 
 def fetch(*, shards: Sequence[int], except_ids: Collection[int], after: int, limit: int) -> list[PendingMessage]:
-    """The oldest pending messages of these shards but for `except_ids`, at most `limit`, by id.
+    """The oldest pending messages of these shards but for `except_ids`, by id, until they weigh `limit`.
 
+    If they weigh less, these are all. Rows are counted by weight, so that large ones do not fill the memory.
     `after` pages within one round. Every round starts again at 0: ids are not in commit order, so a
     cursor kept from round to round would skip the rows of slow transactions for ever.
     Those that wait behind a parked message of their stream are among them, and say so.
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            _FETCH, {"shards": list(shards), "except_ids": _array(except_ids), "after": after, "limit": limit}
+            _FETCH,
+            {
+                "shards": list(shards),
+                "except_ids": _array(except_ids),
+                "after": after,
+                "limit": limit,
+                "weight_bytes": WEIGHT_BYTES,
+            },
         )
         return [PendingMessage._make(row) for row in cursor.fetchall()]
 
@@ -73,16 +84,23 @@ _FETCH = """
         WHERE p.parked_at IS NOT NULL
     )
     SELECT m.id, m.topic, m.message_id::text, m.message_type, m.source, m.partition_key, m.sequence, m.payload,
-           to_char(m.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'), m.traceparent,
+           to_char(m.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'), m.traceparent, m.weight,
            EXISTS (SELECT FROM parked WHERE parked.partition_key = m.partition_key
                    AND parked.source = m.source AND parked.sequence < m.sequence)
-    FROM outbox_message m
-    WHERE m.id = ANY (ARRAY(
-        SELECT outbox_id FROM outbox_pending
-        WHERE outbox_id > %(after)s AND shard = ANY(%(shards)s) AND parked_at IS NULL
-          AND outbox_id <> ALL(%(except_ids)s::bigint[])
-        ORDER BY outbox_id LIMIT %(limit)s
-    ))
+    FROM (
+        SELECT *, sum(weight) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS with_those_before
+        FROM (
+            SELECT *, 1 + octet_length(payload) / %(weight_bytes)s AS weight
+            FROM outbox_message
+            WHERE id = ANY (ARRAY(
+                SELECT outbox_id FROM outbox_pending
+                WHERE outbox_id > %(after)s AND shard = ANY(%(shards)s) AND parked_at IS NULL
+                  AND outbox_id <> ALL(%(except_ids)s::bigint[])
+                ORDER BY outbox_id LIMIT %(limit)s
+            ))
+        ) page
+    ) m
+    WHERE m.with_those_before - m.weight < %(limit)s
     ORDER BY m.id
 """
 

@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 from uuid import uuid4
 
 import structlog
@@ -28,14 +29,13 @@ from messaging.produce.publisher import Publisher
 from messaging.produce.queue import PendingMessage
 from messaging.produce.shards import shard_of
 
-Flight = tuple[Stream, float]  # a message's stream, and when it was published
-
 log = structlog.get_logger(__name__)
 
+# Messages are counted by their weight: a large one takes the room of many.
 WINDOW = 4000  # with more than these in flight nothing is fetched; the late ones are not counted
 LATE_SECONDS = 1.0  # after which a report is late: its partition may be dead
 LATE_WINDOW = 500  # late messages of a shard, before the shard is left out until reports come
-PAGE = 4000  # rows read at once
+PAGE = 4000  # read at once
 PAGES = 10  # pages a round looks through for streams that are free
 ROUND_SECONDS = 0.01  # a round lasts so long while few messages come: they travel together, and wait for their reports
 FEW = 100  # messages of a round; with more, reports are collected while the next ones are fetched
@@ -48,6 +48,14 @@ DRAIN_SECONDS = 0.2  # for the last reports of a shift, before it goes on
 GRACE_SECONDS = 5.0  # for the reports that are still out when the process must stop
 
 
+class _Flight(NamedTuple):
+    """A message on its way: when it was published, and what it weighs."""
+
+    stream: Stream
+    published_at: float
+    weight: int
+
+
 class Relay:
     """One relay. It keeps its producer from shift to shift; its state is only what is in flight."""
 
@@ -55,7 +63,7 @@ class Relay:
         self.owner = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._make_publisher = make_publisher
         self._publisher: Publisher | None = None
-        self._flying: dict[int, Flight] = {}  # outbox id → its stream and when it was published, the first one first
+        self._flying: dict[int, _Flight] = {}  # by outbox id, the first one first
         self._retrying: dict[int, tuple[Stream, float]] = {}  # of unknown fate: … and when to try again
 
     def shift(self, *, seconds: float, stop: threading.Event) -> bool:
@@ -119,8 +127,8 @@ class Relay:
         librdkafka can stay with a leader that is none any more, for ever (confluentinc/librdkafka #4898, #5430); a new
         one asks anew. What the old one had in flight is published again, and the inbox absorbs a copy too many.
         """
-        _, oldest = next(iter(self._flying.values()), (None, time.monotonic()))
-        if time.monotonic() - oldest > STALLED_SECONDS:
+        oldest = next(iter(self._flying.values()), None)
+        if oldest and time.monotonic() - oldest.published_at > STALLED_SECONDS:
             log.warning("a report is missing for too long, building a new producer", in_flight=len(self._flying))
             self._abandon()
 
@@ -140,11 +148,11 @@ class Relay:
         """
         in_time = time.monotonic() - LATE_SECONDS
         late: Counter[int] = Counter()
-        for stream, published_at in self._flying.values():
+        for stream, published_at, weight in self._flying.values():
             if published_at > in_time:
                 break
-            late[shard_of(stream[1])] += 1
-        if len(self._flying) - late.total() > WINDOW:
+            late[shard_of(stream[1])] += weight
+        if sum(flight.weight for flight in self._flying.values()) - late.total() > WINDOW:
             return []
         return [shard for shard in shards if late[shard] < LATE_WINDOW]
 
@@ -153,8 +161,9 @@ class Relay:
         now = time.monotonic()
         self._retrying = {key: value for key, value in self._retrying.items() if value[1] > now}
         on_their_way = self._flying.keys() | self._retrying.keys()
-        busy = {stream for stream, _ in (*self._flying.values(), *self._retrying.values())}
+        busy = {stream for stream, *_ in (*self._flying.values(), *self._retrying.values())}
         free: list[PendingMessage] = []
+        room = PAGE // 2
         after = 0
         # A long queue of one stream must not hide the others: read on past it, a few pages far.
         for _ in range(PAGES if shards else 0):
@@ -164,7 +173,8 @@ class Relay:
                 if not message.waits and stream not in busy:
                     busy.add(stream)
                     free.append(message)
-            if len(page) < PAGE or len(free) >= PAGE // 2:
+                    room -= message.weight
+            if sum(message.weight for message in page) < PAGE or room <= 0:
                 break
             after = page[-1].outbox_id
         return free
@@ -174,7 +184,7 @@ class Relay:
             self._publisher = self._make_publisher()
         if self._publisher is not None:
             for message in messages:
-                self._flying[message.outbox_id] = message.stream, time.monotonic()
+                self._flying[message.outbox_id] = _Flight(message.stream, time.monotonic(), message.weight)
                 self._publisher.publish(message)
         return len(messages)
 
@@ -189,7 +199,7 @@ class Relay:
         for outbox_id in [*(done.outbox_id for done in acknowledged), *(done.outbox_id for done in refused)]:
             self._flying.pop(outbox_id)
         for outbox_id in unknown:
-            self._retrying[outbox_id] = self._flying.pop(outbox_id)[0], time.monotonic() + RETRY_SECONDS
+            self._retrying[outbox_id] = self._flying.pop(outbox_id).stream, time.monotonic() + RETRY_SECONDS
         return len(acknowledged) + len(refused)
 
     def _leave(self) -> None:

@@ -409,6 +409,46 @@ class TestADeadPartition:
             assert receipt.partition == shard_of(receipt.message.partition_key) % PARTITIONS
 
 
+class TestLargeMessages:
+    """A backlog of large messages must not fill the relay's memory: they are counted by their weight."""
+
+    WEIGHT = 98
+
+    @pytest.fixture
+    def large(self, flow: Flow) -> None:
+        append_streams(f"key-{n}" for n in range(40))
+        OutboxMessage.objects.update(payload=f'{{"text":"{"x" * (queue.WEIGHT_BYTES * (self.WEIGHT - 1))}"}}')
+
+    def test_are_read_a_few_at_a_time(self, large: None) -> None:
+        page = queue.fetch(shards=range(SHARDS), except_ids=[], after=0, limit=2 * self.WEIGHT)
+
+        assert [message.weight for message in page] == [self.WEIGHT] * 2
+
+    def test_are_a_few_in_flight_at_a_time_and_all_flow(
+        self, flow: Flow, large: None, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(relay_module, "WINDOW", 3 * self.WEIGHT)
+        monkeypatch.setattr(relay_module, "PAGE", 2 * self.WEIGHT)
+        in_flight = [0]
+
+        class Counts(Publisher):
+            def publish(self, message: PendingMessage) -> None:
+                in_flight.append(in_flight[-1] + 1)
+                super().publish(message)
+
+            def collect(self, timeout: float) -> tuple[list[Acknowledged], list[Refused], list[int]]:
+                reports = super().collect(timeout)
+                in_flight.append(in_flight[-1] - len(reports[0]))
+                return reports
+
+        flow.relay = Relay(make_publisher=Counts)
+
+        flow.relay_all()
+
+        assert OutboxReceipt.objects.count() == 40
+        assert max(in_flight) <= 3 + 2
+
+
 class TestAMessageThatIsPutBack:
     def test_waits_in_the_shard_that_it_was_in(self, flow: Flow) -> None:
         append_streams(f"key-{n}" for n in range(50))
