@@ -22,6 +22,9 @@ def main() -> None:
         # A wrong setting is the operator's to mend: one sentence says more than a traceback.
         sys.exit(f"manage.py: {error}")
     except OperationalError as error:
+        state = getattr(error.__cause__, "sqlstate", None)
+        if state and not state.startswith(("08", "57P")):  # it answers, and says no: a time-out, a full disk
+            sys.exit(f"manage.py: the database refused: {error}")
         sys.exit(f"manage.py: the database does not answer: {error}\nStart it, or mend DATABASE_URL, and repeat.")
 
 

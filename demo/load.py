@@ -153,7 +153,8 @@ class Load:
                 if response.status_code == status:
                     answer: str = response.json()["id"]
                     return answer
-                if response.status_code not in (409, 503):
+                in_flight = response.status_code == 409 and "request-in-flight" in response.text
+                if response.status_code != 503 and not in_flight:
                     raise LoadFailed(f"POST {path} was answered with {response.status_code}: {response.text[:300]}")
                 problem = response.text[:300]
             except httpx.TransportError as error:

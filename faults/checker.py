@@ -59,6 +59,7 @@ def check(
     database_url: str,
     bootstrap_servers: str,
     accepted: Collection[str] = (),
+    asked: Mapping[str, Mapping[str, int]] | None = None,
     cancelled: Collection[str] = (),
     affordable: Collection[str] = (),
     keys: Collection[str] | None = None,
@@ -69,11 +70,11 @@ def check(
 ) -> Verdict:
     """Everything that must hold once all has healed and drained.
 
-    `accepted` are the orders that were answered with 201, `cancelled` those whose cancellation was answered with
-    202, `affordable` those of which there was always enough in stock. `keys` is every Idempotency-Key that was ever
-    tried, `adjustments` how many of the stock were answered, and how many were asked for; `broken` is where the
-    records stand that were broken on purpose. With `groups_at_the_end` each group must have committed that it has
-    read everything. Raises LogUnreadable.
+    `accepted` are the orders that were answered with 201, `asked` is what they asked for by SKU, `cancelled` are those
+    whose cancellation was answered with 202, `affordable` those of which there was always enough in stock. `keys` is
+    every Idempotency-Key that was ever tried, `adjustments` how many of the stock were answered, and how many were
+    asked for; `broken` is where the records stand that were broken on purpose. With `groups_at_the_end` each group
+    must have committed that it has read everything. Raises LogUnreadable.
 
     `lost_until` are the topics whose records somebody made Kafka lose, and until when. A record may be gone
     from there if its message was written before that and its consumer has taken it. Which records those
@@ -86,6 +87,7 @@ def check(
         violations = [v for name, sql in _SQL for v in _violations(db, name, sql)]
         known = {str(row["id"]) for row in db.execute("SELECT id FROM orders_order")}
         violations += [Violation("I1", id_, "answered with 201 and not there") for id_ in accepted if id_ not in known]
+        violations += _not_as_asked(db, asked or {})
         violations += _not_as_answered(db, cancelled, affordable)
         if keys is not None:
             strangers = db.execute("SELECT key AS id FROM idempotency_key WHERE key <> ALL(%s)", [list(keys)])
@@ -94,23 +96,52 @@ def check(
         counts = {key: int(value) for key, value in (db.execute(_COUNTS).fetchone() or {}).items()}
         receipts = db.execute(_RECEIPTS).fetchall()
         gone = log.not_there(receipts, bootstrap_servers)
-        missing = [row for row in gone if not _was_made_to_vanish(row, lost_until or {})]
-        violations += [
-            Violation("I8", row["id"], "the log does not hold it at {topic}[{partition}]@{offset}".format(**row))
-            for row in missing
-        ]
+        missing = [_not_in_the_log(row) for row in gone if not _was_made_to_vanish(row, lost_until or {})]
+        violations += missing
         if groups_at_the_end:
             violations += [Violation("I7", place, what) for place, what in log.unread(bootstrap_servers)]
         if adjustments and not adjustments[0] <= counts["adjusted"] <= adjustments[1]:
-            answered, asked = adjustments
-            what = f"{answered} adjustments were answered of {asked}, the ledger has {counts['adjusted']}"
+            answered, wanted = adjustments
+            what = f"{answered} adjustments were answered of {wanted}, the ledger has {counts['adjusted']}"
             violations.append(Violation("I1" if counts["adjusted"] < answered else "I2", "the ledger", what))
         counts |= {"in_log": len(receipts) - len(gone), "gone_from_log_after_use": len(gone) - len(missing)}
         return Verdict(violations, counts, histories(db, {v.id for v in violations}, bootstrap_servers))
 
 
+def look_into_the_log(
+    *, database_url: str, bootstrap_servers: str, lost_until: Lost, patience: float
+) -> tuple[set[str], list[Violation]]:
+    """The messages that the log holds where they were acknowledged, and those that it lacks: I8 at any moment.
+
+    For just before a loss: afterwards nobody can say what the log held. Raises LogUnreadable after `patience` seconds
+    of silence.
+    """
+    with psycopg.connect(database_url, row_factory=dict_row) as db:
+        receipts = db.execute(_RECEIPTS).fetchall()
+    gone = log.not_there(receipts, bootstrap_servers, patience=patience)
+    held = {row["id"] for row in receipts} - {row["id"] for row in gone}
+    return held, [_not_in_the_log(row) for row in gone if not _was_made_to_vanish(row, lost_until)]
+
+
+def _not_in_the_log(row: log.Receipt) -> Violation:
+    return Violation("I8", row["id"], "the log does not hold it at {topic}[{partition}]@{offset}".format(**row))
+
+
 def _was_made_to_vanish(row: log.Receipt, lost_until: Lost) -> bool:
     return row["taken"] and row["topic"] in lost_until and row["created_at"] < lost_until[row["topic"]]
+
+
+def _not_as_asked(db: Database, asked: Mapping[str, Mapping[str, int]]) -> Iterator[Violation]:
+    """Orders whose lines are not those that the client sent."""
+    for row in db.execute(
+        """
+        SELECT o.id, coalesce(jsonb_object_agg(l.sku, l.quantity) FILTER (WHERE l.sku IS NOT NULL), '{}') AS lines
+        FROM orders_order o LEFT JOIN orders_orderline l ON l.order_id = o.id GROUP BY o.id
+        """
+    ):
+        wanted = asked.get(str(row["id"]), row["lines"])
+        if row["lines"] != wanted:
+            yield Violation("I1", str(row["id"]), f"asked for {dict(wanted)}, and its lines are {row['lines']}")
 
 
 def _not_as_answered(db: Database, cancelled: Collection[str], affordable: Collection[str]) -> Iterator[Violation]:

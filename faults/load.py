@@ -14,6 +14,9 @@ TIMEOUT_SECONDS = 5.0
 RETRY_SECONDS = 0.1
 
 
+Lines = dict[str, int]  # SKU -> quantity
+
+
 class LoadFailed(Exception):
     """The API answered what it must never answer, or nothing for too long."""
 
@@ -27,7 +30,7 @@ class Seen:
     """
 
     keys: set[str] = field(default_factory=set)
-    accepted: dict[str, float] = field(default_factory=dict)  # order id -> when it was answered (monotonic)
+    accepted: dict[str, Lines] = field(default_factory=dict)  # order id -> what it asked for
     cancelled: set[str] = field(default_factory=set)
     affordable: set[str] = field(default_factory=set)
     given_up: int = 0
@@ -46,17 +49,18 @@ class Client:
         self.seen = seen
         self._patience = patience
 
-    def place(self, lines: list[dict[str, object]], *, attempts: int | None = None) -> str | None:
+    def place(self, lines: Lines, *, attempts: int | None = None) -> str | None:
         """Place an order; its id. With `attempts` the client may give up: None, and 0 or 1 order was made."""
         key = uuid.uuid4().hex
         with self.seen.lock:
             self.seen.keys.add(key)
-        order_id = self._post("/api/orders", 201, attempts, json={"lines": lines}, headers={"Idempotency-Key": key})
+        body = {"lines": [{"sku": sku, "quantity": quantity} for sku, quantity in lines.items()]}
+        order_id = self._post("/api/orders", 201, attempts, json=body, headers={"Idempotency-Key": key})
         with self.seen.lock:
             if order_id is None:
                 self.seen.given_up += 1
             else:
-                self.seen.accepted[order_id] = time.monotonic()
+                self.seen.accepted[order_id] = lines
         return order_id
 
     def cancel(self, order_id: str) -> None:
@@ -93,10 +97,10 @@ class Client:
             time.sleep(RETRY_SECONDS)
 
 
-def random_lines(chance: random.Random, *, greedy: bool = False) -> list[dict[str, object]]:
+def random_lines(chance: random.Random, *, greedy: bool = False) -> Lines:
     """One to three SKUs; a greedy order asks for more than there ever is."""
     skus = chance.sample(SKUS, k=chance.randint(1, 3))
-    return [{"sku": sku, "quantity": 1_000_000 if greedy else chance.randint(1, 5)} for sku in skus]
+    return {sku: 1_000_000 if greedy else chance.randint(1, 5) for sku in skus}
 
 
 class SteadyLoad:
@@ -140,7 +144,7 @@ class SteadyLoad:
                 gives_up, greedy = chance.random() < 0.05, chance.random() < 0.05
                 lines = random_lines(chance, greedy=greedy)
                 order_id = client.place(lines, attempts=1 if gives_up else None)
-                if order_id and not greedy and self._scarce.isdisjoint(str(line["sku"]) for line in lines):
+                if order_id and not greedy and self._scarce.isdisjoint(lines):
                     with self.seen.lock:
                         self.seen.affordable.add(order_id)
                 if order_id and chance.random() < 0.1:

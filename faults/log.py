@@ -18,13 +18,13 @@ class LogUnreadable(Exception):
     """Kafka neither gives the records of a partition nor says that it has ended."""
 
 
-def not_there(receipts: Collection[Receipt], servers: str) -> list[Receipt]:
-    """The receipts whose message the log does not hold at their place. Raises LogUnreadable."""
+def not_there(receipts: Collection[Receipt], servers: str, *, patience: float = SILENCE_SECONDS) -> list[Receipt]:
+    """The receipts whose message the log does not hold at their place. Raises LogUnreadable after so much silence."""
     # A topic that was recreated counts its offsets anew: two receipts may name one place.
     wrong: dict[Place, list[Receipt]] = {}
     for row in receipts:
         wrong.setdefault((row["topic"], row["partition"], row["offset"]), []).append(row)
-    for place, message_id, digest in _records({topic for topic, _, _ in wrong}, servers):
+    for place, message_id, digest in _records({topic for topic, _, _ in wrong}, servers, patience):
         rows = wrong.get(place, [])
         rows[:] = [row for row in rows if (row["id"], row["digest"]) != (message_id, digest)]
     return [row for rows in wrong.values() for row in rows]
@@ -67,7 +67,9 @@ def _id_of(message: Message) -> str:
     return next(((value or b"").decode(errors="replace") for name, value in headers if name == "ce_id"), "")
 
 
-def _records(topics: Collection[str], servers: str) -> Iterator[tuple[Place, str, str]]:
+def _records(
+    topics: Collection[str], servers: str, patience: float = SILENCE_SECONDS
+) -> Iterator[tuple[Place, str, str]]:
     """Every record of the topics: its place, its message id, the sha256 of its value."""
     reader = Consumer({
         "bootstrap.servers": servers, "group.id": "checker", "enable.auto.commit": False, "log_level": 0,
@@ -75,13 +77,13 @@ def _records(topics: Collection[str], servers: str) -> Iterator[tuple[Place, str
         "fetch.wait.max.ms": 10,  # default 500, which a partition's end would be waited for
     })  # fmt: skip
     try:
-        metadata = reader.list_topics(timeout=30).topics
+        metadata = reader.list_topics(timeout=min(30.0, patience)).topics
         open_ = {(topic, part) for topic in topics if topic in metadata for part in metadata[topic].partitions}
         reader.assign([TopicPartition(topic, part, 0) for topic, part in open_])
         heard = time.monotonic()
         while open_:
-            if time.monotonic() - heard > SILENCE_SECONDS:
-                raise LogUnreadable(f"no record and no end for {SILENCE_SECONDS:.0f} s: {sorted(open_)}")
+            if time.monotonic() - heard > patience:
+                raise LogUnreadable(f"no record and no end for {patience:.0f} s: {sorted(open_)}")
             for message in reader.consume(1000, 0.2):
                 topic, partition = str(message.topic()), message.partition() or 0
                 error = message.error()

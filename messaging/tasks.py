@@ -12,6 +12,7 @@ from messaging.errors import UnsafeCluster
 from messaging.produce.relay import Relay
 from messaging.prove.audit import audit as run_audit
 from messaging.prove.repair import repair
+from messaging.prove.report import MOST_SHOWN
 from messaging.prove.retention import prune as run_prune
 from messaging.store.guard import refuse_unsafe
 
@@ -48,7 +49,7 @@ def audit(*, everything: bool = False) -> None:
     except (DatabaseError, KafkaException) as error:
         log.warning("the audit could not read everything, the next one will", error=str(error))
         return
-    (log.info if report.adds_up else log.error)("audit", **report.as_json())
+    (log.info if report.adds_up else log.error)("audit", **report.as_json(most_ids=MOST_SHOWN))
 
 
 @shared_task(name="messaging.tasks.prune")  # type: ignore[untyped-decorator]

@@ -67,7 +67,10 @@ def cancel_order(*, client_id: int, order_id: UUID) -> Order:
             # Under the row's lock: versions are the message's sequence, without gap or double.
             version = order.version + 1
             Order.objects.filter(pk=order_id).update(version=version, cancel_requested_at=Now())
-            outbox.append(OrderCancelled(order_id=order_id), partition_key=str(order_id), sequence=version)
+            message_id = outbox.append(OrderCancelled(order_id=order_id), partition_key=str(order_id), sequence=version)
+            transaction.on_commit(
+                lambda: log.info("cancellation asked for", order_id=str(order_id), message_id=str(message_id))
+            )
             order.refresh_from_db()
         return order
 

@@ -2,12 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from random import Random
 
+from faults.chaos.log_looks import LogLooks
 from faults.chaos.schedule import CRASH_POINT, SETTING, Planned
 from faults.fault import hold
 from faults.servers import FAULTS
@@ -19,24 +20,21 @@ AT_ONCE = 12  # faults at the same time
 
 @dataclass(slots=True)
 class Done:
-    """What became of a planned fault. Times are seconds after the start; `failed` says why it was not injected.
-
-    `lost` are the topics of which records may be gone since, also where it failed half-way.
-    """
+    """What became of a planned fault. Times are seconds after the start; `failed` says why it was not injected."""
 
     planned: Planned
     began: float
     ended: float
     told: str
     failed: str = ""
-    lost: frozenset[str] = frozenset()
 
 
 class Nemesis:
     """Works a schedule off. What could not be injected is noted, and not counted as a fault."""
 
-    def __init__(self, system: System, shop: Shop, schedule: Sequence[Planned]) -> None:
+    def __init__(self, system: System, shop: Shop, schedule: Sequence[Planned], log_looks: LogLooks) -> None:
         self._system = system
+        self._log_looks = log_looks
         self._shop = shop
         self._schedule = schedule
         self._started = 0.0
@@ -64,7 +62,7 @@ class Nemesis:
             if planned.name == CRASH_POINT:
                 told.append(self._crash(planned))
             else:
-                with self._one_setting if planned.name in SETTING else nullcontext():
+                with self._losing(own) if planned.name in SETTING else nullcontext():
                     began = time.monotonic()
                     hurt = hold(FAULTS[planned.name], own, seconds=planned.hold, tell=told.append)
                 if not hurt:
@@ -72,10 +70,20 @@ class Nemesis:
         except Exception as error:  # whatever keeps a fault from being injected must not end the run: the report judges
             failed = f"{type(error).__name__}: {error}"
         ended = time.monotonic() - self._started
-        done = Done(planned, began - self._started, ended, "; ".join(told), failed, frozenset(own.lost))
+        done = Done(planned, began - self._started, ended, "; ".join(told), failed)
         with self._lock:
             self.done.append(done)
         tell(done)
+
+    @contextmanager
+    def _losing(self, own: System) -> Iterator[None]:
+        """One at a time, and what the log held before is known."""
+        with self._one_setting:
+            self._log_looks.look()
+            try:
+                yield
+            finally:
+                self._log_looks.note_losses(own.lost)
 
     def _crash(self, planned: Planned) -> str:
         """Arm the seam; wake up what was stopped there. Raises TimeoutError when nothing passed it in time."""

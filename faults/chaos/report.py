@@ -38,6 +38,7 @@ class Run:
     servers: dict[str, str]
     only: Sequence[str] = ()  # the kinds that were asked for, if not all
     failures: Sequence[str] = ()  # answers of the API that it must never give, and what ended the adjuster
+    missing: Sequence[str] = ()  # messages that the log lacked before anybody made it lose them
 
     @property
     def holds(self) -> bool:
@@ -56,6 +57,7 @@ class Run:
             *(f"a message was blamed for a fault at {look}" for look in seen.blamed),
             *(f"the API: {failure}" for failure in self.failures),
             *(f"the watch: {failure}" for failure in seen.failures),
+            *(f"before a loss: {missing}" for missing in self.missing),
             *(f"{name}: none, so the run proves little" for name in _MUST_HAPPEN if not f[name] and not self.only),
             *(f"a fault has a defect of its own: {name}" for name in f["not_injected"] if name in _DEFECTS),
             *["fewer than half of the planned faults struck"] * (f["faults_injected"] < f["faults_planned"] / 2),
@@ -123,7 +125,8 @@ def _text(run: Run) -> list[str]:
         f"# Chaos, seed {run.seed}: {run.verdict}",
         "",
         f"`{again}` draws the same faults again. {f['faults_injected']} faults in {run.seconds:.0f} s under "
-        f"{run.rate:.0f} orders a second; then everything healed, drained and was checked from outside.",
+        f"{f['accepted'] / run.seconds:.0f} orders a second ({run.rate:.0f} were asked for); then everything healed, "
+        "drained and was checked from outside.",
         "",
         "![throughput, latency, backlog and faults](timeline.svg)",
         "",
@@ -134,6 +137,8 @@ def _text(run: Run) -> list[str]:
         f"({f['ran_short']} because the stock ran short) + {f['cancelled']} cancelled |",
         f"| messages | {f['written']} written, {f['acknowledged']} acknowledged, {f['in_log']} in the log at their "
         f"place, {f['gone_from_log_after_use']} gone from it after use |",
+        f"| seen in the log before it was made to lose records | {f['held_before_losses']} messages, in "
+        f"{f['log_looks']} looks ({f['log_looks_blind']} times nobody answered) |",
         f"| redeliveries absorbed | {f['redelivered']} |",
         f"| lost by Kafka and put back | {f['repaired']}"
         + (

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +18,7 @@ from devservices import Stack
 from devservices.jars import kafka_version
 from faults.chaos import schedule
 from faults.chaos.figures import sum_up, timeline
+from faults.chaos.log_looks import LogLooks
 from faults.chaos.nemesis import Done, Nemesis
 from faults.chaos.report import Run
 from faults.chaos.watch import Watch
@@ -83,7 +83,8 @@ def _run(plan: Plan, stack: Stack, proxies: dict[str, Proxy], *, tell: Tell, on_
         shop.env["API_URL"], shop.env["API_TOKEN"],
         rate=plan.rate, clients=plan.clients, seed=plan.seed, scarce=SCARCE,
     )  # fmt: skip
-    adjuster, watch, nemesis = Adjuster(plan.seed, SCARCE), Watch(system), Nemesis(system, shop, planned)
+    adjuster, watch, log_looks = Adjuster(plan.seed, SCARCE), Watch(system), LogLooks(direct, system.brokers)
+    nemesis = Nemesis(system, shop, planned, log_looks)
     started, started_at = time.monotonic(), _clock(direct)
     tell(f"{len(planned)} faults in {plan.seconds:.0f} s, {plan.rate:.0f} orders a second")
     load.start()
@@ -94,9 +95,9 @@ def _run(plan: Plan, stack: Stack, proxies: dict[str, Proxy], *, tell: Tell, on_
     finally:
         tell("heal: everything that was hurt comes back")
         heal_all(system)
+        healed_at = time.monotonic()
         seen_by_clients = load.stop()
         adjuster.stop()
-    healed_at = time.monotonic()
     tell("drain: until every order is final")
     drained = _drain(direct, system.brokers(), tell)
     drain_seconds = time.monotonic() - healed_at
@@ -105,11 +106,12 @@ def _run(plan: Plan, stack: Stack, proxies: dict[str, Proxy], *, tell: Tell, on_
         database_url=direct,
         bootstrap_servers=system.brokers(),
         accepted=seen_by_clients.accepted.keys(),
+        asked=seen_by_clients.accepted,
         cancelled=seen_by_clients.cancelled,
         affordable=seen_by_clients.affordable,
         keys=seen_by_clients.keys,
         adjustments=(adjuster.done, adjuster.done + adjuster.unsure),
-        lost_until=_lost_until(nemesis.done, started_at),
+        lost_until=log_looks.lost_until,
         groups_at_the_end=True,
     )
     line = timeline(direct, started_at)
@@ -120,6 +122,9 @@ def _run(plan: Plan, stack: Stack, proxies: dict[str, Proxy], *, tell: Tell, on_
         "given_up": seen_by_clients.given_up,
         "adjustments_beaten": adjuster.beaten,
         "drained": drained,
+        "log_looks": log_looks.looks,
+        "log_looks_blind": log_looks.blind,
+        "held_before_losses": len(log_looks.held),
     }
     figures = sum_up(
         faults=nemesis.done, line=line, counts=counts, logs=stack.folder / "logs", drain_seconds=drain_seconds
@@ -138,6 +143,7 @@ def _run(plan: Plan, stack: Stack, proxies: dict[str, Proxy], *, tell: Tell, on_
         servers=_servers(direct, stack),
         only=plan.only,
         failures=[*seen_by_clients.failures, *adjuster.failures],
+        missing=log_looks.missing,
     )
 
 
@@ -199,12 +205,6 @@ _WAITING = """
 def _through(url: str, proxy: Proxy) -> str:
     port = urlsplit(url).port
     return url.replace(f":{port}/", f":{proxy.port}/")
-
-
-def _lost_until(faults: Sequence[Done], started_at: float) -> dict[str, datetime]:
-    """The topics of which this run made records vanish, and when it did so for the last time."""
-    last = {topic: max(done.ended for done in faults if topic in done.lost) for done in faults for topic in done.lost}
-    return {topic: datetime.fromtimestamp(started_at + ended, UTC) for topic, ended in last.items()}
 
 
 def _clock(database_url: str) -> float:

@@ -84,22 +84,26 @@ class Watch:
 
     def _look_often(self) -> None:
         while not self._stop.wait(INTERVAL_SECONDS):
-            try:
-                # A new connection each time: a fault ends the old ones.
-                with psycopg.connect(self._system.database_url, connect_timeout=2) as connection:
-                    # One snapshot for the sums: a transfer must never be seen half done.
-                    row = connection.execute(_LOOK).fetchone()
-            except psycopg.Error:
-                self.seen.blind += 1
-                continue
-            assert row is not None  # noqa: S101 - a SELECT without FROM has one row
-            *numbers, wrong = row
-            self.seen.samples.append(Sample(time.monotonic() - self.started, *numbers))
-            look = self.seen.samples[-1]
-            if wrong:
-                self.seen.unsettled.append(f"{look.at:.1f} s: {wrong}")
-            if look.dead_letters or look.attempts:
-                self.seen.blamed.append(f"{look.at:.1f} s: {look.dead_letters} dead letters, {look.attempts} attempts")
+            self.look()
+
+    def look(self) -> None:
+        """Look once at the database."""
+        try:
+            # A new connection each time: a fault ends the old ones.
+            with psycopg.connect(self._system.database_url, connect_timeout=2) as connection:
+                # One snapshot for the sums: a transfer must never be seen half done.
+                row = connection.execute(_LOOK).fetchone()
+        except psycopg.Error:
+            self.seen.blind += 1
+            return
+        assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+        *numbers, wrong = row
+        look = Sample(time.monotonic() - self.started, *numbers)
+        self.seen.samples.append(look)
+        if wrong:
+            self.seen.unsettled.append(f"{look.at:.1f} s: {wrong}")
+        if look.dead_letters or look.attempts:
+            self.seen.blamed.append(f"{look.at:.1f} s: {look.dead_letters} dead letters, {look.attempts} attempts")
 
     def _follow_leaders(self) -> None:
         admin = self._system.admin()

@@ -12,21 +12,19 @@ from dataclasses import replace
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from messaging.consume.blind import overlooked
+from messaging.consume.blind import Partition, overlooked
 from messaging.envelope import Record
 from messaging.errors import FatalClientError
 from messaging.registry import Subscription
 from messaging.store.kafka import consumer_settings
 from messaging.store.records import record_of
 
-Partition = tuple[str, int]  # topic, number
-
 log = structlog.get_logger(__name__)
 
 BATCH = 500
 GATHER_SECONDS = 0.002  # what arrives this soon after a first record shares its transaction
 COMMIT_SECONDS = 0.1  # offsets are committed this often; a crash brings again what was handled since, and the batch
-QUIET_SECONDS = 15.0  # without a record, after which another client looks whether there is one
+QUIET_SECONDS = 15.0  # of a partition without a record, after which another client looks whether there is one
 SUSPECT_SECONDS = 5.0  # … and looks again, before this one is given up as blind
 REFUSED_SECONDS = 1.0  # … and this long after a commit was refused
 CANNOT_BE_UNPACKED = "cannot-be-unpacked"  # the only header of such a record; its value is the client's reason
@@ -38,8 +36,8 @@ class Reader:
     def __init__(self, subscription: Subscription) -> None:
         self._handled: dict[Partition, Record] = {}  # the last one of each partition, its offset not committed yet
         self._commit_due = 0.0
-        self._look_at = time.monotonic() + QUIET_SECONDS
-        self._suspected = False
+        self._look_at: dict[Partition, float] = {}  # when another client looks whether there is more in it
+        self._suspected = ""  # what that one read there, and this one did not
         self._consumer = Consumer(consumer_settings(subscription.consumer))
         self._consumer.subscribe(
             list(subscription.topics),
@@ -54,15 +52,16 @@ class Reader:
         Raises FatalClientError when this member can never read again.
         """
         first = self._consumer.poll(min(timeout, COMMIT_SECONDS) if self._handled else timeout)
-        if first is None:
-            self._commit_if_due()
-            self._raise_if_blind()
-            return []
-        self._trust_again()
-        messages = [first, *self._consumer.consume(BATCH - 1, GATHER_SECONDS)]
+        messages = [first, *self._consumer.consume(BATCH - 1, GATHER_SECONDS)] if first is not None else []
         mine = {(part.topic, part.partition) for part in self._consumer.assignment()}
         # A rebalance inside these two calls may have given a partition away.
-        return [self._record(m) for m in messages if _is_record(m) and (m.topic(), m.partition()) in mine]
+        records = [self._record(m) for m in messages if _is_record(m) and (m.topic(), m.partition()) in mine]
+        self._trust({(record.topic, record.partition) for record in records})
+        if len(messages) < BATCH:  # of a full batch the client may have more in hand, of the other partitions too
+            self._raise_if_blind()
+        if not records:
+            self._commit_if_due()
+        return records
 
     def handled(self, records: Sequence[Record]) -> None:
         """Remember these records, whose effects are committed: their offsets are committed now, or with the next ones,
@@ -86,6 +85,7 @@ class Reader:
             if any((part.topic, part.partition) == (m.topic, m.partition) for m in mine):
                 self._consumer.seek(part)
         self._consumer.resume(mine)
+        self._trust((part.topic, part.partition) for part in mine)
 
     def close(self) -> None:
         """Commit what is handled, and leave the group."""
@@ -95,19 +95,22 @@ class Reader:
             self._consumer.close()
 
     def _raise_if_blind(self) -> None:
-        """Raise FatalClientError when another client twice reads what this one does not, and nothing came between."""
-        if time.monotonic() < self._look_at:
+        """Raise FatalClientError when another client reads a record in a quiet partition, twice the same one, which
+        this client does not read."""
+        now = time.monotonic()
+        quiet = [partition for partition, look_at in self._look_at.items() if look_at <= now]
+        if not quiet:
             return
-        place = overlooked(self._consumer)
-        if place and self._suspected:
-            raise FatalClientError(f"this client reads nothing any more, and another one reads {place}")
-        self._suspected = bool(place)
-        self._look_at = time.monotonic() + (SUSPECT_SECONDS if place else QUIET_SECONDS)
+        place = overlooked(self._consumer, quiet)
+        if place and place == self._suspected:
+            raise FatalClientError(f"this client reads nothing there any more, and another one reads {place}")
+        self._suspected = place
+        self._trust(quiet, seconds=SUSPECT_SECONDS if place else QUIET_SECONDS)
 
-    def _trust_again(self) -> None:
-        """The client has given a sign of life."""
-        self._suspected = False
-        self._look_at = time.monotonic() + QUIET_SECONDS
+    def _trust(self, partitions: Iterable[Partition], *, seconds: float | None = None) -> None:
+        """These partitions gave a sign of life, or get the time for one."""
+        look_at = time.monotonic() + (QUIET_SECONDS if seconds is None else seconds)
+        self._look_at |= dict.fromkeys(partitions, look_at)
 
     def _commit_if_due(self) -> None:
         if time.monotonic() >= self._commit_due:
@@ -158,7 +161,7 @@ class Reader:
 
     def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         log.info("partitions assigned", partitions=_names(partitions))
-        self._trust_again()
+        self._trust((part.topic, part.partition) for part in partitions)
 
     def _on_revoke(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         # Called within a poll: what is handled is committed before the next owner begins. A batch in hand (while it
@@ -175,6 +178,7 @@ class Reader:
     def _forget(self, partitions: Iterable[TopicPartition]) -> None:
         for part in partitions:
             self._handled.pop((part.topic, part.partition), None)
+            self._look_at.pop((part.topic, part.partition), None)
 
 
 def _is_record(message: Message) -> bool:

@@ -11,7 +11,7 @@ from messaging import trace
 from messaging.envelope import TextHeader, sha256, wire_headers
 from messaging.errors import FatalClientError
 from messaging.produce.queue import Acknowledged, PendingMessage, Refused
-from messaging.store.kafka import log_error, producer_settings
+from messaging.store.kafka import log_error, news, producer_settings
 
 log = structlog.get_logger(__name__)
 
@@ -86,7 +86,9 @@ class Publisher:
                 _log("refused for good, it is parked", message, error)
             else:
                 unknown.append(message.outbox_id)
-                _log("delivery unknown, the row stays pending", message, error)
+                what = "delivery unknown, the row stays pending"
+                if news(f"{what}: {error.str()}"):  # of thousands one speaks: `outbox_pending` has them all
+                    _log(what, message, error)
         return acknowledged, refused, unknown
 
     def abandon(self) -> None:

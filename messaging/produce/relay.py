@@ -144,7 +144,7 @@ class Relay:
         """The shards to fetch from now: none while the window is full.
 
         What is late takes no room in the window, or a dead partition would end by stopping all the others. A shard
-        is left out at LATE_WINDOW late messages of its own.
+        is left out at LATE_WINDOW late messages of its own, those of unknown fate included.
         """
         in_time = time.monotonic() - LATE_SECONDS
         late: Counter[int] = Counter()
@@ -154,6 +154,7 @@ class Relay:
             late[shard_of(stream[1])] += weight
         if sum(flight.weight for flight in self._flying.values()) - late.total() > WINDOW:
             return []
+        late.update(shard_of(key) for (_, key), _ in self._retrying.values())
         return [shard for shard in shards if late[shard] < LATE_WINDOW]
 
     def _fetch(self, shards: Sequence[int]) -> list[PendingMessage]:

@@ -6,6 +6,7 @@ its id with other bytes is a fault in any case.
 """
 
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -47,9 +48,19 @@ def compare(log: LogReader) -> Comparison:
     """
     found = Comparison()
     there = set(log.partitions([topic.name for topic in topics()]))
-    for place in sorted(there | set(_acknowledged_places())):
-        _compare_partition(place, log.read(place) if place in there else (), found)
+    with _all_the_time_it_takes():
+        for place in sorted(there | set(_acknowledged_places())):
+            _compare_partition(place, log.read(place) if place in there else (), found)
     return found
+
+
+@contextmanager
+def _all_the_time_it_takes() -> Iterator[None]:
+    """Without statement_timeout: it reads all history, and must not fall silent when that grows."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 0")
+        yield
+        cursor.execute("RESET statement_timeout")
 
 
 def _compare_partition(place: Place, entries: Iterator[LogEntry] | Collection[LogEntry], found: Comparison) -> None:

@@ -89,24 +89,29 @@ def find(
     `offsets` must have been read before `waiting`: a consumer commits its database before its offset,
     so what the offset has passed would be in its inbox. Raises KafkaException.
     """
-    passed = [m for m in waiting if m.offset < offsets.get(m.place, 0)]
-    absent = _absent(subscription, [m for m in waiting if m.offset >= offsets.get(m.place, 0)], log)
+    bounds = _bounds(subscription, waiting, log)
+
+    def has_passed(message: Unconfirmed) -> bool:
+        # An offset behind the end is of a log that was cut short: its consumer begins again, and reads what is there.
+        return message.offset < offsets.get(message.place, 0) <= bounds[message.place][1]
+
+    passed = [m for m in waiting if has_passed(m)]
+    absent = [m for m in waiting if not has_passed(m) and not _within(bounds[m.place], m.offset)]
     if absent:
         time.sleep(SECOND_LOOK_SECONDS)
-        absent = _absent(subscription, absent, log)
+        bounds = _bounds(subscription, absent, log)
+        absent = [m for m in absent if not _within(bounds[m.place], m.offset)]
     return [
         *(Loss(subscription.consumer, m, "the group's offset has passed it") for m in passed),
         *(Loss(subscription.consumer, m, "the log does not hold it") for m in absent),
     ]
 
 
-def _absent(subscription: Subscription, waiting: Sequence[Unconfirmed], log: LogReader) -> list[Unconfirmed]:
-    """Those whose place is before the first record of the log or behind the last."""
-    if not waiting:
-        return []
+def _bounds(subscription: Subscription, waiting: Sequence[Unconfirmed], log: LogReader) -> dict[Place, tuple[int, int]]:
+    """The first offset of each place's log and the one behind its last; none where there is no such partition."""
     asked = {m.place for m in waiting}
-    bounds = {place: log.bounds(place) for place in log.partitions(subscription.topics) if place in asked}
-    return [m for m in waiting if not _within(bounds.get(m.place, (0, 0)), m.offset)]
+    there = log.partitions(subscription.topics) if asked else []
+    return dict.fromkeys(asked, (0, 0)) | {place: log.bounds(place) for place in there if place in asked}
 
 
 def _within(bounds: tuple[int, int], offset: int) -> bool:

@@ -5,6 +5,8 @@ from typing import Any
 
 from messaging.prove.losses import Loss
 
+MOST_SHOWN = 50  # ids of a kind, to people and in the log: what retention took is named, too, and there may be millions
+
 
 @dataclass(slots=True)
 class DomainBooks:
@@ -55,13 +57,13 @@ class Report:
     def adds_up(self) -> bool:
         return not (self.lost or self.extra or self.stock_mismatches)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self, *, most_ids: int | None = None) -> dict[str, Any]:
         """Counts under the names of the report; under `ids` those that are wrong or wait, under `log_ids` those that
-        the log has let go, or has and nobody wrote."""
+        the log has let go, or has and nobody wrote: all of them, or the first `most_ids` of each."""
         fields = asdict(self)
         domain = fields.pop("domain")
         del fields["losses"]  # they are among the lost
-        lists = {name: value for name, value in fields.items() if isinstance(value, list)}
-        log_ids = {name: lists.pop(name) for name in ("gone_from_log", "unknown_in_log") if name in lists}
         counts = {name: len(value) if isinstance(value, list) else value for name, value in fields.items()}
+        lists = {name: value[:most_ids] for name, value in fields.items() if isinstance(value, list)}
+        log_ids = {name: lists.pop(name) for name in ("gone_from_log", "unknown_in_log") if name in lists}
         return {**domain, **counts, "ids": lists, "log_ids": log_ids}

@@ -103,8 +103,14 @@ _said: dict[str, float] = {}  # what was logged, and when
 def log_error(error: KafkaError) -> None:
     """Tell of a client's trouble: the same words once in 30 s, for it repeats itself with each connection."""
     # What follows counts milliseconds and repetitions, and differs each time.
-    what = error.str().split(" (after ")[0]
-    now = time.monotonic()
-    if now - _said.get(what, -REPEAT_SECONDS) >= REPEAT_SECONDS:
-        _said[what] = now
+    if news(error.str().split(" (after ")[0]):
         log.warning("kafka client", error=error.str(), fatal=error.fatal())
+
+
+def news(what: str) -> bool:
+    """Whether these words have not been said for 30 s."""
+    now = time.monotonic()
+    if now - _said.get(what, -REPEAT_SECONDS) < REPEAT_SECONDS:
+        return False
+    _said[what] = now
+    return True

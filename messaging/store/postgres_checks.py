@@ -26,7 +26,7 @@ _GIVEN_OUTSIDE = {
 
 
 def examine_database() -> list[Finding]:
-    """PostgreSQL's durability, as this connection and as every role and database has it."""
+    """PostgreSQL's durability, as this connection and as every role has it in this database."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT name, setting, source FROM pg_settings WHERE name = ANY(%s) AND source <> ALL(%s)",
@@ -42,6 +42,7 @@ def examine_database() -> list[Finding]:
                    || ' RESET ' || split_part(s.entry, '=', 1) || '; -- and restart what is connected'
             FROM pg_db_role_setting c CROSS JOIN unnest(c.setconfig) AS s (entry)
             LEFT JOIN pg_roles r ON r.oid = c.setrole LEFT JOIN pg_database d ON d.oid = c.setdatabase
+            WHERE d.datname IS NULL OR d.datname = current_database()
             """
         )
         overrides = cursor.fetchall()

@@ -1,17 +1,29 @@
 """The reader: which offsets are committed, and when."""
 
+import itertools
+import uuid
+
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from django.test import override_settings
 
+from config.registry import TOPICS
 from messaging.consume import reader as reader_module
 from messaging.consume.reader import Reader
-from messaging.envelope import Record
+from messaging.envelope import Envelope, Record
 from messaging.errors import FatalClientError
+from messaging.produce.shards import murmur2
 from tests.consume.messages import TOPIC, placed
 from tests.flow_tools import Flow, lag, produce_envelope, wait_until
 
 INVENTORY = "inventory"
+PARTITIONS = TOPICS[0].partitions  # of orders.events
+
+
+def message_of(*, partition: int) -> Envelope:
+    """A message of an order whose key goes to this partition."""
+    order_ids = (uuid.uuid4() for _ in itertools.count())
+    return placed(order_id=next(one for one in order_ids if murmur2(str(one).encode()) % PARTITIONS == partition))
 
 
 def next_records(reader: Reader) -> list[Record]:
@@ -93,6 +105,14 @@ class Silent(Wrapped):
         self._client.poll(timeout)
 
 
+class SilentInOne(Wrapped):
+    """It reads nothing any more of one partition, and goes on with the others."""
+
+    def __init__(self, client: Consumer, place: TopicPartition) -> None:
+        super().__init__(client)
+        client.pause([place])
+
+
 class TestAClientThatHasGoneBlind:
     @pytest.fixture(autouse=True)
     def _impatient(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +130,24 @@ class TestAClientThatHasGoneBlind:
 
         with pytest.raises(FatalClientError, match=f"another one reads {TOPIC}"):
             wait_until(lambda: reader.next_batch(0.1), what="it is given up")
+
+    def test_is_given_up_for_one_partition_while_the_others_flow(
+        self, flow: Flow, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        reader = flow.reader(INVENTORY)
+        blind, others = message_of(partition=0), [message_of(partition=n % 2 + 1) for n in range(200)]
+        produce_envelope(TOPIC, message_of(partition=0))
+        reader.handled(next_records(reader))
+        monkeypatch.setattr(reader, "_consumer", SilentInOne(reader._consumer, TopicPartition(TOPIC, 0)))
+        produce_envelope(TOPIC, blind)
+
+        def read_on() -> bool:
+            produce_envelope(TOPIC, others.pop())
+            reader.handled(next_records(reader))
+            return False
+
+        with pytest.raises(FatalClientError, match=rf"another one reads {TOPIC}\[0\]"):
+            wait_until(read_on, what="it is given up")
 
     def test_is_told_from_one_that_has_read_everything(self, flow: Flow) -> None:
         reader = flow.reader(INVENTORY)

@@ -85,6 +85,7 @@ class TestAProcess:
 
         verdict = check_now(
             accepted=client.seen.accepted.keys(),
+            asked=client.seen.accepted,
             cancelled=client.seen.cancelled,
             affordable=client.seen.affordable,
             keys=client.seen.keys,
@@ -167,9 +168,9 @@ def strikes_soon(shop: Shop, client: Client, fault: str) -> None:
 
 def place_one(client: Client) -> bool:
     """An order that is cancelled again, and one that must be rejected, so that every seam is passed by each."""
-    order_id = client.place([{"sku": "SKU-0001", "quantity": 1}])
+    order_id = client.place({"SKU-0001": 1})
     assert order_id
     client.seen.affordable.add(order_id)
     client.cancel(order_id)
-    assert client.place([{"sku": "SKU-NOBODY-HAS", "quantity": 1}])
+    assert client.place({"SKU-NOBODY-HAS": 1})
     return True

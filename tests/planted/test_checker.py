@@ -7,10 +7,12 @@ the constraints that keep the product from such a row: the checker has to see it
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -22,8 +24,13 @@ from django.conf import settings
 from django.db import connection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from devservices import Stack
+from faults.chaos import log_looks
+from faults.chaos.log_looks import LogLooks
+from faults.chaos.watch import Watch
 from faults.checker import _SQL, Place, Verdict, Violation, check
 from faults.losses import TOPICS
+from faults.system import System
 from inventory.models import StockItem
 from inventory.services import adjust
 from messaging.store.kafka import consumer_settings
@@ -408,7 +415,8 @@ RIGHT = [
 UNREAD = "I7 the end is"
 NOT_CANCELLED = "I1 its cancellation was answered with 202, and it is confirmed"
 REJECTED = "I9 rejected, though there was enough in stock"
-WORDS = sorted({UNREAD, NOT_CANCELLED, REJECTED} | {words for case in WRONG for words in case.told})
+NOT_AS_ASKED = "I1 and its lines are"
+WORDS = sorted({UNREAD, NOT_CANCELLED, REJECTED, NOT_AS_ASKED} | {words for case in WRONG for words in case.told})
 
 
 @pytest.fixture(scope="module")
@@ -441,6 +449,7 @@ class TestTheChecker:
 
         verdict = history.check(
             accepted=orders,
+            asked={history.confirmed: {"SKU-A": 2, "SKU-B": 1}, history.rejected: {"SKU-A": 11}},
             cancelled=[history.cancelled],
             affordable=[history.confirmed, history.cancelled],
             keys=KEYS,
@@ -467,6 +476,17 @@ class TestTheChecker:
         assert told(history.check(cancelled=[history.confirmed])) == {NOT_CANCELLED}
         assert told(history.check(affordable=[history.rejected])) == {REJECTED}
 
+    @pytest.mark.parametrize("asked", [{"SKU-A": 1, "SKU-B": 1}, {"SKU-A": 2}, {"SKU-A": 2, "SKU-C": 1}])
+    def test_tells_of_an_order_with_other_lines_than_its_client_sent(
+        self, history: History, asked: dict[str, int]
+    ) -> None:
+        assert told(history.check(asked={history.confirmed: asked})) == {NOT_AS_ASKED}
+
+    def test_tells_of_an_order_without_lines(self, history: History) -> None:
+        history.execute("DELETE FROM orders_orderline WHERE order_id = %(rejected)s")
+
+        assert NOT_AS_ASKED in told(history.check(asked={history.rejected: {"SKU-A": 11}}))
+
     def test_tells_of_a_group_that_has_not_read_the_log_to_its_end(self, history: History) -> None:
         reader = Consumer(consumer_settings("orders"))
         reader.commit(offsets=[TopicPartition(*history.place_of_the_reply())], asynchronous=False)
@@ -489,3 +509,79 @@ class TestTheChecker:
         verdict = Verdict([Violation(invariant, "an id", "does not hold")], {})
 
         assert sorted([verdict.lost, verdict.extra, verdict.stuck]) == [0, 0, 1]
+
+
+class TestTheJudgesOfALongRun:
+    """What `make chaos` sees while it runs; at its end the checker judges."""
+
+    @pytest.fixture
+    def watch(self, history: History) -> Watch:
+        return Watch(System(Stack(Path(os.environ["DEVSERVICES_FOLDER"])), history.url))
+
+    def test_see_nothing_in_a_clean_history(self, watch: Watch, looks: LogLooks) -> None:
+        watch.look()
+        looks.look()
+
+        assert (watch.seen.unsettled, watch.seen.blamed, len(watch.seen.samples)) == ([], [], 1)
+        assert (looks.missing, looks.blind, len(looks.held)) == ([], 0, 8)
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            "UPDATE inventory_stockitem SET on_hand = on_hand + 1 WHERE sku = 'SKU-A'",
+            "DELETE FROM inventory_stockmovement WHERE sku = 'SKU-A' AND kind = 'release'",
+        ],
+    )
+    def test_see_stock_that_does_not_add_up(self, watch: Watch, history: History, sql: str) -> None:
+        history.execute(sql)
+
+        watch.look()
+
+        (told,) = watch.seen.unsettled
+        assert told.endswith("s: SKU-A")
+
+    @pytest.mark.parametrize(
+        "sql",
+        [
+            DEAD_LETTER,
+            "INSERT INTO outbox_pending (outbox_id, shard, attempts) SELECT min(id), 0, 1 FROM outbox_message",
+        ],
+    )
+    def test_see_a_message_that_is_blamed_for_a_fault(self, watch: Watch, history: History, sql: str) -> None:
+        history.execute(sql)
+
+        watch.look()
+
+        assert len(watch.seen.blamed) == 1
+
+    @pytest.fixture
+    def looks(self, history: History, monkeypatch: pytest.MonkeyPatch) -> LogLooks:
+        monkeypatch.setattr(log_looks, "SECOND_LOOK_SECONDS", 0.0)
+        return LogLooks(history.url, lambda: settings.KAFKA_BOOTSTRAP_SERVERS)
+
+    def test_see_a_message_that_the_log_lacks_before_anybody_made_it_lose_some(
+        self, looks: LogLooks, history: History
+    ) -> None:
+        history.execute(ELSEWHERE)
+
+        looks.look()
+
+        assert len(looks.missing) == 8
+
+    def test_do_not_ask_for_what_was_made_to_vanish_after_it_was_taken(self, looks: LogLooks, history: History) -> None:
+        history.execute(ELSEWHERE)
+        looks.note_losses(TOPICS)
+
+        looks.look()
+
+        assert looks.missing == []
+
+    def test_do_not_see_where_nobody_answers_and_say_so(
+        self, history: History, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(log_looks, "PATIENCE_SECONDS", 1.0)
+        looks = LogLooks(history.url, lambda: "127.0.0.1:1")
+
+        looks.look()
+
+        assert (looks.missing, looks.blind) == ([], 1)

@@ -399,6 +399,25 @@ class TestADeadPartition:
 
         assert len(published) < 400
 
+    def test_whose_client_refuses_at_once_is_not_asked_for_ever_more(self, flow: Flow, small_windows: None) -> None:
+        published: list[int] = []
+
+        class KnowsNoSuchTopic(Publisher):
+            """As when the topic was deleted: each message's fate is unknown at once, and it is tried again later."""
+
+            def publish(self, message: PendingMessage) -> None:
+                published.append(message.outbox_id)
+
+            def collect(self, timeout: float) -> tuple[list[Acknowledged], list[Refused], list[int]]:
+                return [], [], list(relay._flying)
+
+        append_streams(keys_of(self.DEAD, count=400))
+        relay = Relay(make_publisher=KnowsNoSuchTopic)
+        for _ in range(60):
+            relay.round(shards=list(range(SHARDS)), wait=0)
+
+        assert len(set(published)) < 400
+
     def test_is_known_by_its_shard(self, flow: Flow) -> None:
         keys = [uuid.uuid4().hex[: n % 33 or 1] + "é€"[: n % 3] for n in range(200)]
         append_streams(dict.fromkeys(keys))

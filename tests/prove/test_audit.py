@@ -199,6 +199,14 @@ class TestTheCommand:
         assert f"lost: {skipped.message_id}" in said
         assert said.splitlines()[-1] == "lost 1, extra 0, stuck 0: IT DOES NOT ADD UP"
 
+    def test_of_beat_logs_all_counts_and_the_first_ids(self, settled: Flow) -> None:
+        ProcessedMessage.objects.filter(consumer="inventory").delete()
+
+        report = audit().as_json(most_ids=1)
+
+        assert report["lost"] == 3
+        assert len(report["ids"]["lost"]) == 1
+
     def test_names_only_the_first_of_many_ids(self, settled: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(command, "MOST_SHOWN", 1)
         ProcessedMessage.objects.filter(consumer="inventory").delete()

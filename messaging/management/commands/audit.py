@@ -9,8 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from messaging.management.arguments import add_format, as_json
 from messaging.prove.audit import audit
 from messaging.prove.repair import repair
-
-MOST_SHOWN = 50  # ids of a kind: what retention took is named, too, and there may be millions
+from messaging.prove.report import MOST_SHOWN
 
 
 class Command(BaseCommand):
