@@ -7,17 +7,16 @@ import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from django.test import override_settings
 
-from config.registry import TOPICS
 from messaging.consume import reader as reader_module
 from messaging.consume.reader import Reader
 from messaging.envelope import Envelope, Record
 from messaging.errors import FatalClientError
 from messaging.produce.shards import murmur2
 from tests.consume.messages import TOPIC, placed
+from tests.consume.raw_records import PARTITIONS
 from tests.flow_tools import Flow, lag, produce_envelope, wait_until
 
 INVENTORY = "inventory"
-PARTITIONS = TOPICS[0].partitions  # of orders.events
 
 
 def message_of(*, partition: int) -> Envelope:
