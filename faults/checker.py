@@ -96,7 +96,9 @@ def check(
         counts = {key: int(value) for key, value in (db.execute(_COUNTS).fetchone() or {}).items()}
         receipts = db.execute(_RECEIPTS).fetchall()
         gone = log.not_there(receipts, bootstrap_servers)
-        missing = [_not_in_the_log(row) for row in gone if not _was_made_to_vanish(row, lost_until or {})]
+        missing = [
+            _not_in_the_log(row) for row in gone if not (row["taken"] and _may_have_vanished(row, lost_until or {}))
+        ]
         violations += missing
         if groups_at_the_end:
             violations += [Violation("I7", place, what) for place, what in log.unread(bootstrap_servers)]
@@ -113,22 +115,23 @@ def look_into_the_log(
 ) -> tuple[set[str], list[Violation]]:
     """The messages that the log holds where they were acknowledged, and those that it lacks: I8 at any moment.
 
-    For just before a loss: afterwards nobody can say what the log held. Raises LogUnreadable after `patience` seconds
+    For just before a loss: afterwards nobody can say what the log held. What an earlier loss may have taken is not
+    asked for, whether its consumer has it or still waits for the repair. Raises LogUnreadable after `patience` seconds
     of silence.
     """
     with psycopg.connect(database_url, row_factory=dict_row) as db:
         receipts = db.execute(_RECEIPTS).fetchall()
     gone = log.not_there(receipts, bootstrap_servers, patience=patience)
     held = {row["id"] for row in receipts} - {row["id"] for row in gone}
-    return held, [_not_in_the_log(row) for row in gone if not _was_made_to_vanish(row, lost_until)]
+    return held, [_not_in_the_log(row) for row in gone if not _may_have_vanished(row, lost_until)]
 
 
 def _not_in_the_log(row: log.Receipt) -> Violation:
     return Violation("I8", row["id"], "the log does not hold it at {topic}[{partition}]@{offset}".format(**row))
 
 
-def _was_made_to_vanish(row: log.Receipt, lost_until: Lost) -> bool:
-    return row["taken"] and row["topic"] in lost_until and row["created_at"] < lost_until[row["topic"]]
+def _may_have_vanished(row: log.Receipt, lost_until: Lost) -> bool:
+    return row["topic"] in lost_until and row["created_at"] < lost_until[row["topic"]]
 
 
 def _not_as_asked(db: Database, asked: Mapping[str, Mapping[str, int]]) -> Iterator[Violation]:

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 
 import psycopg
 from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from faults.checker import Violation, look_into_the_log
+from faults.kafka_admin import all_in_sync
 from faults.log import LogUnreadable
 
 PATIENCE_SECONDS = 10.0  # other faults go on meanwhile: where nobody answers so long, the look is given up
-SECOND_LOOK_SECONDS = 2.0  # a leader that was elected this moment may not yet show all that it holds
+NEXT_LOOK_SECONDS = 2.0
 
 
 class LogLooks:
@@ -27,12 +29,20 @@ class LogLooks:
         self.missing: list[str] = []
 
     def look(self) -> None:
-        """Hold every receipt against the log; what it lacks twice, and nobody made vanish, is missing."""
+        """Hold every receipt against the log; what it lacks with every replica in sync, and nobody made vanish, is
+        missing.
+
+        Not before: a new leader shows only what it knows that min.insync.replicas of them hold, until they are back.
+        """
         self.looks += 1
+        deadline = time.monotonic() + PATIENCE_SECONDS
         try:
-            lacking = self._lacking()
-            if lacking:
-                time.sleep(SECOND_LOOK_SECONDS)
+            lacking, in_sync = self._lacking(), False
+            while lacking and not in_sync:
+                if time.monotonic() > deadline:
+                    raise LogUnreadable("a replica stays out of sync")
+                time.sleep(NEXT_LOOK_SECONDS)
+                in_sync = all_in_sync(self._admin())
                 lacking &= self._lacking()
         except (LogUnreadable, KafkaException, psycopg.Error):
             self.blind += 1
@@ -42,6 +52,9 @@ class LogLooks:
     def note_losses(self, topics: Collection[str]) -> None:
         """Records of these topics may be gone, if they were written before now."""
         self.lost_until |= dict.fromkeys(topics, datetime.now(UTC))
+
+    def _admin(self) -> AdminClient:
+        return AdminClient({"bootstrap.servers": self._brokers(), "log_level": 0})
 
     def _lacking(self) -> set[Violation]:
         held, lacking = look_into_the_log(

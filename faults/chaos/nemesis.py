@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from faults.chaos.log_looks import LogLooks
-from faults.chaos.schedule import CRASH_POINT, SETTING, Planned
+from faults.chaos.schedule import CRASH_POINT, LOSING, Planned
 from faults.fault import hold
 from faults.servers import FAULTS
 from faults.shop import Shop
@@ -62,7 +62,7 @@ class Nemesis:
             if planned.name == CRASH_POINT:
                 told.append(self._crash(planned))
             else:
-                with self._losing(own) if planned.name in SETTING else nullcontext():
+                with self._losing(own) if planned.name in LOSING else nullcontext():
                     began = time.monotonic()
                     hurt = hold(FAULTS[planned.name], own, seconds=planned.hold, tell=told.append)
                 if not hurt:

@@ -8,13 +8,14 @@ from random import Random
 
 from faults import losses, offsets
 from faults.arm import actions_at
-from faults.brokers import MIN_ISR_UNMET
 from faults.points import POINTS, Role, When
 
 CRASH_POINT = "crash-point"
 
 # How often a fault is drawn compared with the others, and for how many seconds it is held. What takes a
-# broker's whole start to heal is rare: sixty of them a minute would be an outage, not a fault.
+# broker's whole start to heal is rare: sixty of them a minute would be an outage, not a fault. Every fault but
+# kafka-min-isr-unmet: Kafka 4.3.1 does not survive that min.insync.replicas is changed while a replica is out of sync,
+# as one often is here (docs/limits.md).
 WEIGHTS: dict[str, tuple[float, float, float]] = {
     CRASH_POINT: (30, 1, 6),
     "program-kill": (8, 0, 0),
@@ -52,7 +53,6 @@ WEIGHTS: dict[str, tuple[float, float, float]] = {
     "kafka-hard-bounce": (0.3, 11, 25),
     "kafka-kill-all": (0.3, 0, 0),
     "kafka-two-down": (0.3, 4, 8),
-    "kafka-min-isr-unmet": (0.3, 4, 8),
     "offsets-to-start": (0.7, 0, 0),
     "offsets-to-end": (0.7, 0, 0),
     "offsets-deleted": (0.5, 0, 0),
@@ -64,10 +64,9 @@ WEIGHTS: dict[str, tuple[float, float, float]] = {
     "lose-tail-of-all": (0.25, 0, 0),
     "lose-by-unclean-election": (0.25, 0, 0),
 }
-# After these Kafka may have lost what it acknowledged, or a group has passed what it had not read.
+# After these Kafka may have lost what it acknowledged, or a group has passed what it had not read. They change
+# a topic's settings, or make it again with those that it has: one at a time.
 LOSING = frozenset(fault.name for fault in (*losses.FAULTS, *offsets.FAULTS))
-# They change a topic's settings, or make it again with those that it has: one at a time.
-SETTING = LOSING | {MIN_ISR_UNMET}
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,10 +180,15 @@ def _topic_replicas(name: str, metadata: Any, live: dict[str, str]) -> Iterator[
     states: dict[str, list[int]] = {}
     for partition in topic.partitions.values():
         states.setdefault(_state_now(partition, int(live["min.insync.replicas"])), []).append(partition.id)
-    for id_, (found, risk) in _STATES_NOW.items():
+    for id_, (found, risk, mends) in _STATES_NOW.items():
         if id_ in states:
-            mend = "start the brokers that are down; it mends itself"
-            yield Finding(id_, name, f"partitions {sorted(states[id_])} {found}", risk, mend, Severity.DEGRADED)
+            partitions = sorted(states[id_])
+            mend = mends.format(elect=_elect(name, partitions[0]))
+            yield Finding(id_, name, f"partitions {partitions} {found}", risk, mend, Severity.DEGRADED)
+
+
+def _elect(name: str, partition: int) -> str:
+    return f"{_tool('kafka-leader-election.sh')} --election-type UNCLEAN --topic {name} --partition {partition}"
 
 
 def _reassign(name: str, topic: Any, brokers: Sequence[int]) -> str:
@@ -201,14 +206,28 @@ def _reassign(name: str, topic: Any, brokers: Sequence[int]) -> str:
     return f"{_tool('kafka-reassign-partitions.sh')} --execute --reassignment-json-file /dev/stdin <<< '{plan}'"
 
 
+_MENDS_ITSELF = (
+    "start the brokers that are down; it mends itself. Change min.insync.replicas only after that: "
+    "with replicas out of sync, Kafka forgets by it who else may lead"
+)
 # The worst first. None loses a message: it waits in the outbox or in the log.
 _STATES_NOW = {
-    "K-LEADERLESS": ("have no leader", "nothing is written to them and nothing is read, until a leader is back"),
+    "K-LEADERLESS": (
+        "have no leader",
+        "nothing is written to them and nothing is read, until a leader is back",
+        "start the brokers that are down. With all of them up, elect by hand, for each partition, one that may lack "
+        "messages: {elect}. `python manage.py audit --repair` then finds what it lacks",
+    ),
     "K-MIN-ISR-NOW": (
         "have fewer replicas in sync than min.insync.replicas",
         "nothing is acknowledged: what is written waits in the outbox",
+        _MENDS_ITSELF,
     ),
-    "K-ISR": ("have replicas that are out of sync", "until they have caught up, one more failure stops writing"),
+    "K-ISR": (
+        "have replicas that are out of sync",
+        "until they have caught up, one more failure stops writing",
+        _MENDS_ITSELF,
+    ),
 }
 
 

@@ -556,7 +556,7 @@ class TestTheJudgesOfALongRun:
 
     @pytest.fixture
     def looks(self, history: History, monkeypatch: pytest.MonkeyPatch) -> LogLooks:
-        monkeypatch.setattr(log_looks, "SECOND_LOOK_SECONDS", 0.0)
+        monkeypatch.setattr(log_looks, "NEXT_LOOK_SECONDS", 0.0)
         return LogLooks(history.url, lambda: settings.KAFKA_BOOTSTRAP_SERVERS)
 
     def test_see_a_message_that_the_log_lacks_before_anybody_made_it_lose_some(
@@ -568,13 +568,28 @@ class TestTheJudgesOfALongRun:
 
         assert len(looks.missing) == 8
 
-    def test_do_not_ask_for_what_was_made_to_vanish_after_it_was_taken(self, looks: LogLooks, history: History) -> None:
+    @pytest.mark.parametrize("sql", ["SELECT 1", NOT_TAKEN])
+    def test_do_not_ask_for_what_was_made_to_vanish_nor_whether_it_was_taken(
+        self, looks: LogLooks, history: History, sql: str
+    ) -> None:
         history.execute(ELSEWHERE)
+        history.execute(sql)
         looks.note_losses(TOPICS)
 
         looks.look()
 
         assert looks.missing == []
+
+    def test_do_not_judge_while_a_replica_is_out_of_sync_and_say_so(
+        self, looks: LogLooks, history: History, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(log_looks, "PATIENCE_SECONDS", 1.0)
+        monkeypatch.setattr(log_looks, "all_in_sync", lambda _: False)
+        history.execute(ELSEWHERE)
+
+        looks.look()
+
+        assert (looks.missing, looks.blind) == ([], 1)
 
     def test_do_not_see_where_nobody_answers_and_say_so(
         self, history: History, monkeypatch: pytest.MonkeyPatch

@@ -62,6 +62,8 @@ class TestWhileABrokerIsDown:
         wait_until(lambda: expected <= found_now(), what="the doctor told the three states apart")
         assert {("cluster", "K-BROKERS")} <= found_now()
         assert not unsafe(examine_cluster(kafka, [whole]))
+        (leaderless,) = [f for f in examine_cluster(kafka, [alone]) if f.id == "K-LEADERLESS"]
+        assert f"--election-type UNCLEAN --topic {alone.name} --partition 0" in leaderless.mend
 
 
 class TestTheClock:
