@@ -55,6 +55,9 @@ class OutboxPending(models.Model):
         OutboxMessage, models.PROTECT, primary_key=True, related_name="pending", db_column="outbox_id"
     )
     shard = models.SmallIntegerField(help_text="one relay works a shard at a time; its keys share a partition")
+    weight = models.SmallIntegerField(
+        db_default=1, help_text="room that it takes in the relay: 1, and 1 more for each 2 KiB of its payload"
+    )
     attempts = models.PositiveIntegerField(db_default=0, help_text="refusals by Kafka; an outage counts none")
     last_error = models.TextField(db_default="")
     parked_at = models.DateTimeField(null=True, help_text="refused for good: waits for an operator")

@@ -12,6 +12,7 @@ from messaging import trace
 from messaging.envelope import MAX_PAYLOAD_BYTES, MAX_SEQUENCE, Envelope, Payload
 from messaging.errors import InvalidMessage, MessageTooLarge, OutsideTransaction
 from messaging.produce.shards import shard_of
+from messaging.produce.weight import weight_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ _INSERT = """
     WITH draft AS MATERIALIZED (
         SELECT * FROM ROWS FROM (
             json_to_recordset(%(drafts)s::json) AS (message_id uuid, message_type text, source text, topic text,
-                                partition_key text, sequence int, payload text, traceparent text, shard int)
+                                partition_key text, sequence int, payload text, traceparent text, shard int,
+                                weight int)
         ) WITH ORDINALITY
     ), written AS (
         INSERT INTO outbox_message
@@ -68,8 +70,8 @@ _INSERT = """
         ORDER BY ordinality
         RETURNING id, message_id
     )
-    INSERT INTO outbox_pending (outbox_id, shard)
-    SELECT written.id, draft.shard FROM written JOIN draft USING (message_id)
+    INSERT INTO outbox_pending (outbox_id, shard, weight)
+    SELECT written.id, draft.shard, draft.weight FROM written JOIN draft USING (message_id)
 """
 
 
@@ -84,6 +86,7 @@ def _row(message_id: UUID, draft: Draft, text: str) -> dict[str, str | int | Non
         "payload": text,
         "traceparent": _traceparent(draft),
         "shard": shard_of(draft.partition_key),
+        "weight": weight_of(len(text.encode())),
     }
 
 

@@ -8,8 +8,7 @@ from django.db import connection
 from messaging.envelope import Stream
 from messaging.errors import ReplayRefused
 from messaging.produce.shards import shard_of
-
-WEIGHT_BYTES = 2048  # of a payload; most messages are smaller, and weigh 1
+from messaging.produce.weight import weight_of
 
 
 class PendingMessage(NamedTuple):
@@ -28,8 +27,13 @@ class PendingMessage(NamedTuple):
     payload: str
     occurred_at: str
     traceparent: str | None
-    weight: int  # the room that it takes in the relay: 1 for each WEIGHT_BYTES of its payload, and 1
+    payload_bytes: int
     waits: bool  # behind a parked message of its stream
+
+    @property
+    def weight(self) -> int:
+        """The room that it takes in the relay."""
+        return weight_of(self.payload_bytes)
 
     @property
     def stream(self) -> Stream:
@@ -69,7 +73,6 @@ def fetch(*, shards: Sequence[int], except_ids: Collection[int], after: int, lim
                 "except_ids": _array(except_ids),
                 "after": after,
                 "limit": limit,
-                "weight_bytes": WEIGHT_BYTES,
             },
         )
         return [PendingMessage._make(row) for row in cursor.fetchall()]
@@ -84,23 +87,22 @@ _FETCH = """
         WHERE p.parked_at IS NOT NULL
     )
     SELECT m.id, m.topic, m.message_id::text, m.message_type, m.source, m.partition_key, m.sequence, m.payload,
-           to_char(m.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'), m.traceparent, m.weight,
+           to_char(m.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"'), m.traceparent,
+           octet_length(m.payload),
            EXISTS (SELECT FROM parked WHERE parked.partition_key = m.partition_key
                    AND parked.source = m.source AND parked.sequence < m.sequence)
-    FROM (
-        SELECT *, sum(weight) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS with_those_before
+    FROM outbox_message m
+    WHERE m.id = ANY (ARRAY(
+        SELECT outbox_id
         FROM (
-            SELECT *, 1 + octet_length(payload) / %(weight_bytes)s AS weight
-            FROM outbox_message
-            WHERE id = ANY (ARRAY(
-                SELECT outbox_id FROM outbox_pending
-                WHERE outbox_id > %(after)s AND shard = ANY(%(shards)s) AND parked_at IS NULL
-                  AND outbox_id <> ALL(%(except_ids)s::bigint[])
-                ORDER BY outbox_id LIMIT %(limit)s
-            ))
-        ) page
-    ) m
-    WHERE m.with_those_before - m.weight < %(limit)s
+            SELECT outbox_id, weight, sum(weight) OVER (ORDER BY outbox_id ROWS UNBOUNDED PRECEDING) AS up_to_here
+            FROM outbox_pending
+            WHERE outbox_id > %(after)s AND shard = ANY(%(shards)s) AND parked_at IS NULL
+              AND outbox_id <> ALL(%(except_ids)s::bigint[])
+            ORDER BY outbox_id LIMIT %(limit)s
+        ) oldest
+        WHERE up_to_here - weight < %(limit)s
+    ))
     ORDER BY m.id
 """
 
@@ -145,25 +147,30 @@ def requeue(lost: Sequence[Acknowledged]) -> list[int]:
     """
     places = {report.outbox_id: report for report in lost}
     with connection.cursor() as cursor:
-        cursor.execute("SELECT id, partition_key FROM outbox_message WHERE id = ANY(%s)", [list(places)])
-        shards = {outbox_id: shard_of(key) for outbox_id, key in cursor.fetchall()}
+        cursor.execute(
+            "SELECT id, partition_key, octet_length(payload) FROM outbox_message WHERE id = ANY(%s)", [list(places)]
+        )
+        known = [(places[id_], shard_of(key), weight_of(size)) for id_, key, size in cursor.fetchall()]
         cursor.execute(
             """
             WITH lost AS (
-                SELECT * FROM unnest(%(ids)s::bigint[], %(partitions)s::int[], %(offsets)s::bigint[], %(shards)s::int[])
-                     AS lost (outbox_id, partition, place, shard)
+                SELECT * FROM unnest(%(ids)s::bigint[], %(partitions)s::int[], %(offsets)s::bigint[], %(shards)s::int[],
+                                     %(weights)s::int[])
+                     AS lost (outbox_id, partition, place, shard, weight)
             ), taken_back AS (
                 DELETE FROM outbox_receipt r USING lost
                 WHERE r.outbox_id = lost.outbox_id AND r.partition = lost.partition AND r."offset" = lost.place
-                RETURNING r.outbox_id, lost.shard
+                RETURNING r.outbox_id, lost.shard, lost.weight
             )
-            INSERT INTO outbox_pending (outbox_id, shard) SELECT outbox_id, shard FROM taken_back RETURNING outbox_id
+            INSERT INTO outbox_pending (outbox_id, shard, weight) SELECT outbox_id, shard, weight FROM taken_back
+            RETURNING outbox_id
             """,
             {
-                "ids": list(shards),
-                "partitions": [places[outbox_id].partition for outbox_id in shards],
-                "offsets": [places[outbox_id].offset for outbox_id in shards],
-                "shards": list(shards.values()),
+                "ids": [report.outbox_id for report, _, _ in known],
+                "partitions": [report.partition for report, _, _ in known],
+                "offsets": [report.offset for report, _, _ in known],
+                "shards": [shard for _, shard, _ in known],
+                "weights": [weight for _, _, weight in known],
             },
         )
         return [outbox_id for (outbox_id,) in cursor.fetchall()]

@@ -22,6 +22,7 @@ from messaging.produce.publisher import Publisher
 from messaging.produce.queue import Acknowledged, PendingMessage, Refused
 from messaging.produce.relay import Relay
 from messaging.produce.shards import SHARDS, shard_of
+from messaging.produce.weight import WEIGHT_BYTES
 from messaging.prove.kafka_log import LogReader
 from messaging.registry import Topic
 from messaging.store.topics import missing, settings_of
@@ -48,10 +49,10 @@ def keys_of(partition: int, *, count: int) -> list[str]:
     return list(itertools.islice((key for key in numbered if partition_of(key) == partition), count))
 
 
-def append_streams(keys: Iterable[str]) -> None:
+def append_streams(keys: Iterable[str], *, text: str = "") -> None:
     """The first message of each stream."""
     with transaction.atomic():
-        outbox.append_all([outbox.Draft(Note(text=key), key, 1) for key in keys])
+        outbox.append_all([outbox.Draft(Note(text=text or key), key, 1) for key in keys])
 
 
 def wire_order(key: str) -> list[int]:
@@ -435,13 +436,13 @@ class TestLargeMessages:
 
     @pytest.fixture
     def large(self, flow: Flow) -> None:
-        append_streams(f"key-{n}" for n in range(40))
-        OutboxMessage.objects.update(payload=f'{{"text":"{"x" * (queue.WEIGHT_BYTES * (self.WEIGHT - 1))}"}}')
+        append_streams((f"key-{n}" for n in range(40)), text="x" * (WEIGHT_BYTES * (self.WEIGHT - 1)))
 
     def test_are_read_a_few_at_a_time(self, large: None) -> None:
         page = queue.fetch(shards=range(SHARDS), except_ids=[], after=0, limit=2 * self.WEIGHT)
 
         assert [message.weight for message in page] == [self.WEIGHT] * 2
+        assert {pending.weight for pending in OutboxPending.objects.all()} == {self.WEIGHT}
 
     def test_are_a_few_in_flight_at_a_time_and_all_flow(
         self, flow: Flow, large: None, monkeypatch: pytest.MonkeyPatch
@@ -469,16 +470,19 @@ class TestLargeMessages:
 
 
 class TestAMessageThatIsPutBack:
-    def test_waits_in_the_shard_that_it_was_in(self, flow: Flow) -> None:
+    def test_waits_in_the_shard_that_it_was_in_and_weighs_the_same(self, flow: Flow) -> None:
         append_streams(f"key-{n}" for n in range(50))
-        shards = dict(OutboxPending.objects.values_list("pk", "shard"))
-        assert len(set(shards.values())) > 1
+        append_streams(["large"], text="x" * 2 * WEIGHT_BYTES)
+        rows = {pending.pk: (pending.shard, pending.weight) for pending in OutboxPending.objects.all()}
+        shards, weights = zip(*rows.values(), strict=True)
+        assert len(set(shards)) > 1
+        assert set(weights) == {1, 3}
         flow.relay_all()
 
         receipts = [queue.Acknowledged(*row) for row in OutboxReceipt.objects.values_list("pk", "partition", "offset")]
-        assert sorted(queue.requeue(receipts)) == sorted(shards)
+        assert sorted(queue.requeue(receipts)) == sorted(rows)
 
-        assert dict(OutboxPending.objects.values_list("pk", "shard")) == shards
+        assert {pending.pk: (pending.shard, pending.weight) for pending in OutboxPending.objects.all()} == rows
 
 
 class TestTheBacklog:
