@@ -16,7 +16,7 @@ class Role(StrEnum):
     RELAY = "relay"
     INVENTORY = "consume-inventory"
     ORDERS = "consume-orders"
-    OPERATOR = "operator"  # one command of `manage.py`, run by hand or by beat
+    OPERATOR = "operator"  # one command of `manage.py`, run by hand or by beat; or one page of the admin
 
 
 class When(StrEnum):
@@ -46,6 +46,7 @@ _AFTER = (When.AFTER,)
 _BOTH = (When.BEFORE, When.AFTER)
 _ALL = (When.BEFORE, When.AFTER, When.LOST)
 _CONSUMERS = (Role.INVENTORY, Role.ORDERS)
+_NOTE = "django.contrib.admin.options:ModelAdmin.log_change"
 _COMMIT = "django.db.backends.postgresql.base:DatabaseWrapper._commit"
 
 POINTS: tuple[Point, ...] = (
@@ -61,6 +62,7 @@ POINTS: tuple[Point, ...] = (
     Point("relay.publish", "messaging.produce.publisher:Publisher.publish", (Role.RELAY,), _BOTH, "W8"),
     Point("relay.collect", "messaging.produce.publisher:Publisher.collect", (Role.RELAY,), _BOTH, "W8"),
     Point("relay.settle", "messaging.produce.queue:settle", (Role.RELAY,), _ALL, "W9"),
+    Point("relay.park", "messaging.produce.queue:park", (Role.RELAY,), _BOTH, "W13", rare=True),
     Point("relay.release", "messaging.produce.lease:release", (Role.RELAY,), _BOTH, "W37"),
     # The consumers: inventory and, on the reply's way, orders
     Point("consume.read", "messaging.consume.reader:Reader.next_batch", _CONSUMERS, _AFTER, "W15", skips_empty=True),
@@ -74,9 +76,12 @@ POINTS: tuple[Point, ...] = (
     Point("consume.offsets", "messaging.consume.reader:Reader._commit", _CONSUMERS, _BOTH, "W16"),
     Point("consume.bury", "messaging.consume.dead_letters:_insert", _CONSUMERS, _BOTH, "W38", rare=True),
     Point("consume.revoke", "messaging.consume.reader:Reader._on_revoke", _CONSUMERS, _BOTH, "W39", rare=True),
-    # The operator's commands
+    # The operator's commands and pages
     Point("replay.handle", "messaging.consume.replay:hand_over", (Role.OPERATOR,), _BOTH, "W25", rare=True),
     Point("replay.commit", _COMMIT, (Role.OPERATOR,), _ALL, "W25", rare=True),
+    Point("admin.replay", "messaging.admin.dead_letters:replay", (Role.OPERATOR,), _BOTH, "W47", rare=True),
+    Point("admin.unpark", "messaging.admin.outbox:unpark", (Role.OPERATOR,), _BOTH, "W47", rare=True),
+    Point("admin.note", _NOTE, (Role.OPERATOR,), _BOTH, "W47", rare=True),
     Point("repair.requeue", "messaging.produce.queue:requeue", (Role.OPERATOR,), _BOTH, "W34", rare=True),
     Point("repair.commit", _COMMIT, (Role.OPERATOR,), _ALL, "W34", rare=True),
     Point("audit.mark", "messaging.prove.watermark:advance", (Role.OPERATOR,), _BOTH, "W35"),

@@ -52,7 +52,7 @@ def _lines() -> Iterator[str]:
     yield "action that makes sense there (an exception, SIGTERM, SIGKILL, SIGSTOP for longer than lease and session,"
     yield "the database backend terminated, an answer that is lost after the server acted):"
     yield ", ".join(f"[`{test}`](../tests/{test})" for test in _CRASH_TESTS) + "."
-    yield "An operator's command has no lease, no membership and no handler for SIGTERM: it is killed and cut off."
+    yield "While an operator's command stands still, a second one is run beside it."
     for room, rows in groupby(windows(), key=lambda window: window.room):
         yield ""
         yield f"## {room}"

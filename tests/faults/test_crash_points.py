@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import zip_longest
+from uuid import uuid4
 
 import psutil
 import pytest
+from django.db import transaction
 from django.db.models import Sum
 from django.utils import timezone
 
@@ -23,9 +25,11 @@ from faults.load import Client
 from faults.offsets import READERS
 from faults.points import POINTS, Role, When
 from faults.shop import Shop, wait_for
-from messaging.models import DeadLetter, ProcessedMessage
+from messaging.models import DeadLetter, OutboxMessage, OutboxPending, ProcessedMessage
+from messaging.produce.outbox import append
 from tests.faults.drained import check_now, drains_in_a_moment
 from tests.flow_tools import produce_raw
+from tests.produce.test_outbox import Note
 
 pytestmark = pytest.mark.faults
 
@@ -63,6 +67,7 @@ class TestAProcess:
     ) -> None:
         shop.disarm()
         broken: list[Place] = []
+        refused: list[OutboxMessage] = []
         redelivered_before = redeliveries()
         with waking_up(shop) as woken, ExitStack() as members:
             if action == "stop":
@@ -76,11 +81,15 @@ class TestAProcess:
                 if seam.startswith("consume.bury"):
                     topic = READERS[role.removeprefix("consume-")]
                     broken.append((topic, *produce_raw(topic, key=b"k", value=b"not a message of ours")))
+                if seam.startswith("relay.park"):
+                    refused.append(append_one_that_kafka_refuses())
                 if seam.startswith("consume.revoke"):
                     members.enter_context(second_process(shop, role))
                 strikes_soon(shop, client, f"{role} {seam}:{action}:1")
         if action == "stop":
             assert woken == set(seams_of_round)
+        for message in refused:
+            given_up(message)
         wait_for(drains_in_a_moment, seconds=60, what="all is drained")
 
         verdict = check_now(
@@ -98,6 +107,22 @@ class TestAProcess:
             assert redeliveries() > redelivered_before
         # They were looked at: the next round is to see its own alone.
         DeadLetter.objects.update(resolved_at=timezone.now())
+
+
+def append_one_that_kafka_refuses() -> OutboxMessage:
+    """It is made too large past the check at write time, as an operator's hand could."""
+    with transaction.atomic():
+        message_id = append(Note(text="x"), partition_key=str(uuid4()), sequence=1)
+        OutboxMessage.objects.filter(message_id=message_id).update(payload="x" * 1_100_000)
+    return OutboxMessage.objects.get(message_id=message_id)
+
+
+def given_up(message: OutboxMessage) -> None:
+    """It is parked, and only it; then it goes, for no order wrote it."""
+    wait_for(lambda: OutboxPending.objects.exclude(parked_at=None).exists(), seconds=60, what="it is parked")
+    assert OutboxPending.objects.exclude(parked_at=None).get().message == message
+    OutboxPending.objects.filter(message=message).delete()
+    message.delete()
 
 
 def redeliveries() -> int:

@@ -1,48 +1,76 @@
-"""The operator's commands may end anywhere too: run again, they finish what they began, and do nothing twice."""
+"""The operator's commands and pages may end anywhere: run again, they finish what they began, and do nothing twice."""
 
+import contextlib
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.test import Client
 
+from faults.arm import actions_at
 from faults.points import POINTS, Role, When
 from messaging.models import AuditMark, DeadLetter, OutboxMessage, OutboxPending, OutboxReceipt, ProcessedMessage
+from messaging.produce import queue
 from messaging.prove.audit import audit
 from orders.models import Order
+from tests.admin.test_second_chance import replay_page, unpark_page
+from tests.api_tools import Server, length
 from tests.factories import LineFactory, StockItemFactory, place
 from tests.faults.drained import check_now, lost_until_now
-from tests.flow_tools import Flow, skip_what_the_log_holds
+from tests.flow_tools import Flow, skip_what_the_log_holds, wait_until
 from tests.process_tools import Processes
 from tests.prove.test_retention import confirm, grow_older
 
 pytestmark = pytest.mark.faults
 
-# A command of a moment has no handler for SIGTERM and catches no stranger's error: both end it as SIGKILL does.
-ACTIONS = ("kill", "disconnect")
+FOUND = 302  # the answer to a form: look at the row
+STOPPED_SECONDS = 5.0  # a second operator has run into the first one's lock, or is through
+
 STRIKES = [
     (f"{point.name}:{when}", action)
     for point in POINTS
     if Role.OPERATOR in point.roles
     for when in point.whens
-    for action in (("raise",) if when == When.LOST else ACTIONS)
+    for action in (("raise",) if when == When.LOST else actions_at(point.name))
 ]
 
 
-def strikes(command: str) -> list[tuple[str, str]]:
-    return [(seam, action) for seam, action in STRIKES if seam.startswith(command)]
+def strikes(command: str, *, but: str = "") -> list[tuple[str, str]]:
+    return [(seam, action) for seam, action in STRIKES if seam.startswith(command) and action != but]
+
+
+def armed(fault: str, hits: Path) -> dict[str, str]:
+    """What a process is told that is to be struck."""
+    return {"DJANGO_SETTINGS_MODULE": "faults.settings", "FAULT": fault, "FAULT_HITS": str(hits), "ROLE": "operator"}
+
+
+def has_struck(fault: str, hits: Path) -> bool:
+    return (hits / f"operator {fault}:1").exists()
 
 
 @pytest.fixture
 def interrupted(processes: Processes, tmp_path: Path) -> Callable[..., None]:
-    """Run a command that is struck, then run it again undisturbed."""
+    """Run a command that is struck, then run it again undisturbed: beside the first one, where that stands still."""
 
     def run(fault: str, *command: str, may_refuse: bool = False) -> None:
-        struck = processes.manage(
-            *command, DJANGO_SETTINGS_MODULE="faults.settings", FAULT=fault, FAULT_HITS=str(tmp_path), ROLE="operator"
-        )
-        struck.wait(60)
-        assert (tmp_path / f"operator {fault}:1").exists(), processes.output(struck)
-        again = processes.manage(*command)
+        struck = processes.manage(*command, **armed(fault, tmp_path))
+        if fault.endswith(":stop"):
+            wait_until(lambda: has_struck(fault, tmp_path), what="the first one stands still", seconds=60)
+            again = processes.manage(*command)
+            # It may wait for a lock of the first one.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                again.wait(STOPPED_SECONDS)
+            struck.send_signal(signal.SIGCONT)
+            struck.wait(60)
+        else:
+            struck.wait(60)
+            assert has_struck(fault, tmp_path), processes.output(struck)
+            again = processes.manage(*command)
         assert again.wait(60) in ({0, 1} if may_refuse else {0}), processes.output(again)
 
     return run
@@ -51,23 +79,86 @@ def interrupted(processes: Processes, tmp_path: Path) -> Callable[..., None]:
 Interrupted = Callable[..., None]
 
 
+@pytest.fixture
+def dead_letter(processes: Processes, flow: Flow) -> DeadLetter:
+    """A reply whose cause of death is mended. `processes` comes first: it skips what the log holds."""
+    StockItemFactory(sku="SKU-A", initial=100)
+    place(LineFactory(sku="SKU-A"))
+    flow.relay_all()
+    flow.consume_all("inventory")
+    flow.relay_all()
+    # Somebody's hand: the reply does not fit the order any more, until the hand is back.
+    Order.objects.update(status=Order.Status.REJECTED)
+    flow.consume_all("orders")
+    Order.objects.update(status=Order.Status.PENDING)
+    return DeadLetter.objects.get()
+
+
 class TestReplay:
     @pytest.mark.parametrize(("seam", "action"), strikes("replay"))
-    def test_has_its_effect_once(self, flow: Flow, interrupted: Interrupted, seam: str, action: str) -> None:
-        StockItemFactory(sku="SKU-A", initial=100)
-        place(LineFactory(sku="SKU-A"))
-        flow.relay_all()
-        flow.consume_all("inventory")
-        flow.relay_all()
-        # Somebody's hand: the reply does not fit the order any more, until the hand is back.
-        Order.objects.update(status=Order.Status.REJECTED)
-        flow.consume_all("orders")
-        Order.objects.update(status=Order.Status.PENDING)
-
-        interrupted(f"{seam}:{action}", "replay", str(DeadLetter.objects.get().pk), "--reason=mended", may_refuse=True)
+    def test_has_its_effect_once(
+        self, dead_letter: DeadLetter, interrupted: Interrupted, seam: str, action: str
+    ) -> None:
+        interrupted(f"{seam}:{action}", "replay", str(dead_letter.pk), "--reason=mended", may_refuse=True)
 
         assert Order.objects.get().status == Order.Status.CONFIRMED
         assert not check_now().violations
+
+
+class TestTheAdmin:
+    @pytest.fixture
+    def operator(self, processes: Processes, tmp_path: Path) -> Callable[[str], "Operator"]:
+        """Somebody whose pages come from a server that is struck."""
+        return lambda fault: Operator(Server(processes, **armed(fault, tmp_path)), lambda: has_struck(fault, tmp_path))
+
+    # Two operators at once are in admin/test_second_chance.py: here one that stands still would be all of the server.
+    @pytest.mark.usefixtures("dead_letter")
+    @pytest.mark.parametrize(("seam", "action"), strikes("admin", but="stop"))
+    def test_replays_once_and_never_without_its_note(
+        self, flow: Flow, operator: Callable[[str], "Operator"], seam: str, action: str
+    ) -> None:
+        dead_letter = DeadLetter.objects.get()
+        place(LineFactory(sku="SKU-A"))
+        parked = OutboxPending.objects.get()
+        queue.park([queue.Refused(parked.pk, "MSG_SIZE_TOO_LARGE")])
+        pages = {
+            replay_page(dead_letter): DeadLetter.objects.exclude(resolved_at=None),
+            unpark_page(parked.pk): OutboxPending.objects.filter(parked_at=None),
+        }
+        other, page = sorted(pages, key=lambda page: page.startswith("/admin/messaging/outbox") == ("unpark" in seam))
+        olga = operator(f"{seam}:{action}")
+
+        olga.post(page)
+
+        assert olga.was_struck()
+        assert LogEntry.objects.count() == pages[page].count()
+        wait_until(lambda: olga.post(page) == FOUND, what="the page is answered")
+        assert LogEntry.objects.count() == pages[page].count() == 1
+        assert olga.post(other) == FOUND
+        flow.settle_everything()
+        assert not check_now().violations
+
+
+class Operator:
+    """Somebody who may do everything, logged in with a browser."""
+
+    def __init__(self, server: Server, was_struck: Callable[[], bool]) -> None:
+        self.was_struck = was_struck
+        browser = Client()
+        browser.force_login(User.objects.create_superuser("olga"))
+        self._server = server
+        self._session = browser.cookies["sessionid"].value
+
+    def post(self, page: str) -> int | None:
+        """Send the page's form; the answer's status, or None if the server died over it."""
+        token = "x" * 32  # Django asks that the form and the cookie say the same
+        body = urlencode({"reason": "mended", "csrfmiddlewaretoken": token}).encode()
+        cookies = f"Cookie: sessionid={self._session}; csrftoken={token}"
+        form = "Content-Type: application/x-www-form-urlencoded"
+        try:
+            return self._server.ask("POST", page, cookies, form, length(body), body=body)[0]
+        except (ConnectionError, IndexError):  # no answer, or an empty one
+            return None
 
 
 class TestRepair:
