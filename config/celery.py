@@ -9,6 +9,7 @@ import sys
 
 from celery import Celery, signals
 from celery.loaders.app import AppLoader
+from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 
 from config.beat import LONG_AGO
@@ -80,6 +81,14 @@ app.conf.update(
 )
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+
+@signals.worker_init.connect  # type: ignore[untyped-decorator]  # Celery has no types
+def refuse_what_check_refuses(**_: object) -> None:
+    """What `manage.py` does before each command; Celery asks too, and goes on whatever the answer."""
+    serious = [str(found) for found in checks.run_checks() if found.is_serious()]
+    if serious:
+        sys.exit("celery: " + "\n".join(serious))
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]  # Celery has no types

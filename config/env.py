@@ -11,6 +11,8 @@ from environ.fileaware_mapping import FileAwareMapping
 
 T = TypeVar("T")
 
+MAX_PORT = 65_535
+
 
 class _Files(FileAwareMapping):  # type: ignore[misc]  # django-environ has no types
     """A file that cannot be read stops the start with a sentence too. A setting itself goes before its file: what
@@ -98,7 +100,7 @@ def host_list(text: str) -> str:
     """Accept `host:port,host:port`, as Kafka's bootstrap.servers wants it."""
     for entry in text.split(","):
         host, _, port = entry.strip().rpartition(":")
-        if not host or not port.isdigit():
+        if not host or not (port.isascii() and port.isdigit()) or not 1 <= int(port) <= MAX_PORT:
             raise ValueError(f"{entry.strip()!r} is not host:port")
     return ",".join(entry.strip() for entry in text.split(","))
 

@@ -158,7 +158,7 @@ def _print_proof(result: "Proof", *, holds: bool, killed: bool) -> None:
     print(f"     redeliveries absorbed: {report['redelivered']}")
     p50, p99 = result.latency_ms
     print(f"     accepted to decided{', with the kills' if killed else ''}: p50 {p50:.0f} ms, p99 {p99:.0f} ms")
-    for name, ids in report["ids"].items():
+    for name, ids in (report["ids"] | report["log_ids"]).items():
         for entry in ids:
             print(f"{name}: {entry}")
     for order_id in result.unknown_ids:

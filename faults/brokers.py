@@ -10,7 +10,7 @@ from devservices.waiting import wait_until
 from faults.fault import Fault, pausing, stopping
 from faults.kafka_admin import all_in_sync, set_topic
 from faults.losses import TOPICS
-from faults.system import System
+from faults.system import FaultRefused, System
 
 TOPIC = "orders.events"
 MIN_ISR_UNMET = "kafka-min-isr-unmet"
@@ -77,6 +77,11 @@ def _two(system: System) -> tuple[Sequence[str], str]:
 def _ask_for_all_replicas(system: System) -> str:
     """One replica more than there is must be in sync, while most of the controllers live: two brokers down would end
     the controllers' quorum too, and with it every change of the in-sync replicas."""
+    if not wait_until(lambda: _whole(system), seconds=IN_SYNC_SECONDS):
+        raise FaultRefused(
+            "a replica is out of sync: min.insync.replicas is changed only in sync (docs/limits.md). "
+            "Start the brokers that are down, and inject it again."
+        )
     (role,), why = _follower(system)
     system.remember(MIN_ISR_UNMET, [role])
     for topic in TOPICS:

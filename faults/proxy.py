@@ -35,6 +35,7 @@ class Proxy:
         self._cuts_left: int | None = None
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
+        self._starting = asyncio.Lock()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"proxy to {to}", daemon=True)
         self._thread.start()
@@ -101,9 +102,10 @@ class Proxy:
         self.spoilt += 1
 
     async def _listen(self) -> None:
-        if self._server is None:
-            self._server = await asyncio.start_server(self._serve, LOOPBACK, self.port, reuse_address=True)
-            self.port = self._server.sockets[0].getsockname()[1]
+        async with self._starting:  # two who mend the line at once find one server
+            if self._server is None:
+                self._server = await asyncio.start_server(self._serve, LOOPBACK, self.port, reuse_address=True)
+                self.port = self._server.sockets[0].getsockname()[1]
 
     async def _become(self, line: Line) -> None:
         self._line = line

@@ -10,18 +10,26 @@ from uuid import UUID
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 from django.db import connection
 
+from config.registry import TOPICS
 from devservices import waiting
 from messaging.consume import consumer
 from messaging.consume.reader import Reader
 from messaging.envelope import Envelope, encode_headers
 from messaging.models import OutboxMessage, OutboxPending
 from messaging.produce.relay import Relay
+from messaging.produce.shards import murmur2
 from messaging.registry import Subscription, subscription, subscriptions
 from messaging.store.kafka import consumer_settings, producer_settings
 
 T = TypeVar("T")
 
 DEADLINE_SECONDS = 60.0
+PARTITIONS = TOPICS[0].partitions  # of orders.events
+
+
+def partition_of(key: str) -> int:
+    """Where the messages of this key stand in orders.events."""
+    return murmur2(key.encode()) % PARTITIONS
 
 
 def wait_until(condition: Callable[[], object], *, what: str, seconds: float = DEADLINE_SECONDS) -> None:

@@ -73,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
         choices=list(schedule.WEIGHTS),
         default=[],
         metavar="NAME",
-        help="faults of this kind only, and again for each further kind; `python -m faults list` has the names",
+        help="faults of this kind only, and again for each further kind: crash-point, or a name of "
+        "`python -m faults list` but kafka-min-isr-unmet",
     )
     parser.add_argument("--rate", type=positive, default=20, help="orders a second (default 20)")
     parser.add_argument("--clients", type=count, default=6, help="clients at the same time (default 6)")

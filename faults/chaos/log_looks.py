@@ -24,7 +24,7 @@ class LogLooks:
         self._brokers = brokers
         self.lost_until: dict[str, datetime] = {}
         self.looks = 0
-        self.blind = 0
+        self.blind = 0  # of the looks: nobody answered, or a replica stayed out of sync
         self.held: set[str] = set()  # the messages that were seen at their place
         self.missing: list[str] = []
 

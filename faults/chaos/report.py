@@ -19,6 +19,7 @@ from faults.checker import Verdict
 _MUST_HAPPEN = ("redelivered", "confirmed", "rejected", "ran_short", "cancelled", "adjusted", "leader_changes")
 # What a fault may not fail by: that is no trouble of the system, but a defect of the fault.
 _DEFECTS = {"TypeError", "AttributeError", "NameError", "UnboundLocalError", "AssertionError", "NotImplementedError"}
+_SOME_LOOKS = 10  # into the log; of fewer, most may be blind by chance
 _PACKAGES = ("Django", "confluent-kafka", "psycopg", "celery", "redis", "gunicorn")
 
 
@@ -61,6 +62,8 @@ class Run:
             *(f"{name}: none, so the run proves little" for name in _MUST_HAPPEN if not f[name] and not self.only),
             *(f"a fault has a defect of its own: {name}" for name in f["not_injected"] if name in _DEFECTS),
             *["fewer than half of the planned faults struck"] * (f["faults_injected"] < f["faults_planned"] / 2),
+            *["most looks into the log were blind"]
+            * (f["log_looks"] >= _SOME_LOOKS and f["log_looks_blind"] > f["log_looks"] / 2),
             *["too few looks at the stock"] * (len(seen.samples) < self.seconds / INTERVAL_SECONDS / 4),
         ]
 
@@ -138,7 +141,7 @@ def _text(run: Run) -> list[str]:
         f"| messages | {f['written']} written, {f['acknowledged']} acknowledged, {f['in_log']} in the log at their "
         f"place, {f['gone_from_log_after_use']} gone from it after use |",
         f"| seen in the log before it was made to lose records | {f['held_before_losses']} messages, in "
-        f"{f['log_looks']} looks ({f['log_looks_blind']} times nobody answered) |",
+        f"{f['log_looks']} looks ({f['log_looks_blind']} of them blind: no answer, or a replica out of sync) |",
         f"| redeliveries absorbed | {f['redelivered']} |",
         f"| lost by Kafka and put back | {f['repaired']}"
         + (

@@ -59,8 +59,10 @@ def _all_the_time_it_takes() -> Iterator[None]:
     """Without statement_timeout: it reads all history, and must not fall silent when that grows."""
     with connection.cursor() as cursor:
         cursor.execute("SET statement_timeout = 0")
-        yield
-        cursor.execute("RESET statement_timeout")
+        try:
+            yield
+        finally:
+            cursor.execute("RESET statement_timeout")
 
 
 def _compare_partition(place: Place, entries: Iterator[LogEntry] | Collection[LogEntry], found: Comparison) -> None:

@@ -10,9 +10,9 @@ from uuid import UUID
 from inventory.models import StockItem, StockMovement
 from messaging.models import DeadLetter, OutboxMessage, ParkedMessage, ProcessedMessage
 from tests.consume.messages import placed
-from tests.consume.raw_records import PARTITIONS, Change, Place, Raw, raw, write
+from tests.consume.raw_records import Change, Place, Raw, raw, write
 from tests.factories import StockItemFactory
-from tests.flow_tools import Flow
+from tests.flow_tools import PARTITIONS, Flow
 
 INITIAL, BY_THE_RECORD, BY_THE_NEXT = 10, 1, 3
 

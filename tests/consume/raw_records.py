@@ -5,13 +5,11 @@ from dataclasses import dataclass, replace
 
 from confluent_kafka import Producer
 
-from config.registry import TOPICS
 from messaging.envelope import Envelope, encode_headers, sha256
 from messaging.store.kafka import producer_settings
 from tests.consume.messages import TOPIC
 
 Place = tuple[int, int]  # partition and offset
-PARTITIONS = TOPICS[0].partitions  # of orders.events
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """hypothesis writes what nobody thought of: each record ends in exactly one place, and the next ones flow."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hypothesis import HealthCheck, given, settings
@@ -11,8 +12,8 @@ from messaging.envelope import sha256
 from messaging.models import DeadLetter, OutboxMessage, ParkedMessage, ProcessedMessage
 from tests.consume.bad_records import REQUIRED
 from tests.consume.messages import cancelled, placed
-from tests.consume.raw_records import PARTITIONS, Place, Raw, raw, write
-from tests.flow_tools import Flow
+from tests.consume.raw_records import Place, Raw, raw, write
+from tests.flow_tools import PARTITIONS, Flow
 
 PLENTY = 1_000_000_000
 BYTES = st.none() | st.binary(max_size=300) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "replace"))
@@ -59,14 +60,17 @@ BROKEN = st.builds(lambda message, change: change.of(raw(message)), MESSAGES, CH
 BATCHES = st.lists(STRANGERS | BROKEN, min_size=20, max_size=60)
 
 
+# The fixture is made once for all examples: each looks only at the places of its own records.
+A_FEW_EXAMPLES = settings(
+    max_examples=15,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
 class TestAnyRecord:
-    # The fixture is made once for all examples: each looks only at the places of its own records.
-    @settings(
-        max_examples=15,
-        deadline=None,
-        print_blob=True,
-        suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-    )
+    @A_FEW_EXAMPLES
     @given(records=BATCHES)
     def test_ends_in_exactly_one_place_and_the_next_ones_flow(self, flow: Flow, records: list[Raw]) -> None:
         StockItem.objects.get_or_create(sku="SKU-A", defaults={"initial": PLENTY, "on_hand": PLENTY})
@@ -76,16 +80,20 @@ class TestAnyRecord:
 
         flow.consume_all("inventory")
 
-        ends = [endings(record, place) for record, place in zip(records, places, strict=True)]
-        assert [(place, found) for place, found in zip(places, ends, strict=True) if found != 1] == []
+        assert_one_end_each(records, places, consumer="inventory")
         taken = ProcessedMessage.objects.filter(message_id__in=[message.message_id for message in good])
         assert taken.count() == len(good)
         nothing_is_half_done()
 
 
-def endings(record: Raw, place: Place) -> int:
+def assert_one_end_each(records: Sequence[Raw], places: Sequence[Place], *, consumer: str) -> None:
+    ends = [endings(record, place, consumer) for record, place in zip(records, places, strict=True)]
+    assert [(place, found) for place, found in zip(places, ends, strict=True) if found != 1] == []
+
+
+def endings(record: Raw, place: Place, consumer: str) -> int:
     """In how many ways the record at this place has ended; a redelivery ends where its first delivery did."""
-    at = {"partition": place[0], "offset": place[1]}
+    at = {"consumer": consumer, "partition": place[0], "offset": place[1]}
     letters = DeadLetter.objects.filter(**at).count()
     parked = ParkedMessage.objects.filter(**at).count()
     if letters or parked:
@@ -94,7 +102,7 @@ def endings(record: Raw, place: Place) -> int:
         return 1
     claimed = [data for name, data in record.headers if name == "ce_id"]
     text = claimed[0].decode() if isinstance(claimed[0], bytes) else claimed[0]
-    return ProcessedMessage.objects.filter(message_id=text, redeliveries__gt=0).count()
+    return ProcessedMessage.objects.filter(consumer=consumer, message_id=text, redeliveries__gt=0).count()
 
 
 def nothing_is_half_done() -> None:

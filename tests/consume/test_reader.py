@@ -11,10 +11,8 @@ from messaging.consume import reader as reader_module
 from messaging.consume.reader import Reader
 from messaging.envelope import Envelope, Record
 from messaging.errors import FatalClientError
-from messaging.produce.shards import murmur2
 from tests.consume.messages import TOPIC, placed
-from tests.consume.raw_records import PARTITIONS
-from tests.flow_tools import Flow, lag, produce_envelope, wait_until
+from tests.flow_tools import Flow, lag, partition_of, produce_envelope, wait_until
 
 INVENTORY = "inventory"
 
@@ -22,7 +20,7 @@ INVENTORY = "inventory"
 def message_of(*, partition: int) -> Envelope:
     """A message of an order whose key goes to this partition."""
     order_ids = (uuid.uuid4() for _ in itertools.count())
-    return placed(order_id=next(one for one in order_ids if murmur2(str(one).encode()) % PARTITIONS == partition))
+    return placed(order_id=next(one for one in order_ids if partition_of(str(one)) == partition))
 
 
 def next_records(reader: Reader) -> list[Record]:

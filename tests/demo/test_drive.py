@@ -111,14 +111,17 @@ class TestTheDemo:
 
     def test_marks_the_sum_that_is_wrong_and_names_the_ids(self, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
         denied = replace(
-            proof(applied=19, lost=1, ids={"lost": ["order 7"]}), unknown_ids=["order-8"], waiting_ids=["message 9"]
+            proof(applied=19, lost=1, ids={"lost": ["order 7"]}, log_ids={"gone_from_log": ["message 6"]}),
+            unknown_ids=["order-8"],
+            waiting_ids=["message 9"],
         )
 
         run(System(proof=denied))
 
         lines = capsys.readouterr().out.splitlines()
         assert "NOT  written 20 = acknowledged 20 = in the log 20 = applied once 19" in lines
-        assert {"lost: order 7", "answered with 201, not in the database: order-8", "waits: message 9"} <= set(lines)
+        assert {"lost: order 7", "gone_from_log: message 6", "waits: message 9"} <= set(lines)
+        assert "answered with 201, not in the database: order-8" in lines
         assert sum(line.startswith("ok ") for line in lines) == 2
 
     def test_tells_machines_all_that_it_tells_people(self, run: Run, capsys: pytest.CaptureFixture[str]) -> None:

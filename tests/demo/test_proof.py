@@ -26,6 +26,7 @@ GOOD = {
     "stuck": 0,
     "stock_mismatches": 0,
     "ids": {},
+    "log_ids": {},
 }
 
 

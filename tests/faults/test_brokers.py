@@ -17,7 +17,7 @@ from messaging.models import OutboxPending
 from tests.api_tools import Caller, Server, headers, length
 from tests.faults.load import PLENTY, Load
 from tests.faults.proof import assert_no_attempt_spent, assert_nothing_lost, patiently
-from tests.faults.scene import FAULT_SECONDS, OUTAGE_SECONDS, Scene
+from tests.faults.scene import OUTAGE_SECONDS, Scene
 from tests.flow_tools import wait_until
 from tests.process_tools import Processes
 
@@ -115,7 +115,7 @@ class TestTooFewInSyncReplicas:
             wait_until(two, what="the killed one is out of sync", seconds=30)
             settled = scene.receipts()
             assert refusal(scene) == KafkaError.NOT_ENOUGH_REPLICAS
-            accepted = order_each_second(server, caller, seconds=FAULT_SECONDS)
+            accepted = order_each_second(server, caller, seconds=OUTAGE_SECONDS)
             assert scene.receipts() == settled
             assert_no_attempt_spent()
 

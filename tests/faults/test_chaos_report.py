@@ -22,7 +22,8 @@ GOOD = Run(
     line=Timeline([], [], [], []),
     seen=Seen(samples=[Sample(1.0, 0, 0, 0, 0)]),
     figures=HAPPENED
-    | {"drained": True, "not_injected": {"TimeoutError": 1}, "faults_planned": 2, "faults_injected": 1},
+    | {"drained": True, "not_injected": {"TimeoutError": 1}, "faults_planned": 2, "faults_injected": 1}
+    | {"log_looks": 10, "log_looks_blind": 5},
     verdict=Verdict([], {}),
     servers={},
 )
@@ -43,6 +44,7 @@ def test_a_run_in_which_all_happened_and_nothing_went_wrong_holds() -> None:
         *(pytest.param(of(**{name: 0}), id=f"{name}: none") for name in HAPPENED),
         pytest.param(of(drained=False), id="not drained in time"),
         pytest.param(of(faults_planned=3), id="few faults struck"),
+        pytest.param(of(log_looks_blind=6), id="blind looks into the log"),
         pytest.param(of(not_injected={"AttributeError": 1}), id="a fault has a defect"),
         pytest.param(replace(GOOD, verdict=Verdict([Violation("I1", "an order", "is gone")], {})), id="I1"),
         pytest.param(replace(GOOD, seen=replace(GOOD.seen, unsettled=["1.0 s: SKU-A"])), id="stock"),

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlencode
@@ -14,6 +15,7 @@ from django.test import Client
 
 from faults.arm import actions_at
 from faults.points import POINTS, Role, When
+from inventory.models import StockItem, StockMovement
 from messaging.models import AuditMark, DeadLetter, OutboxMessage, OutboxPending, OutboxReceipt, ProcessedMessage
 from messaging.produce import queue
 from messaging.prove.audit import audit
@@ -212,4 +214,43 @@ class TestPrune:
         assert not OutboxMessage.objects.exists()
         assert not OutboxReceipt.objects.exists()
         assert not ProcessedMessage.objects.exists()
+        assert audit().adds_up
+
+    IN_TWOS = """
+import django
+django.setup()
+from django.core.management import call_command
+from messaging.prove import retention
+retention.BATCH = 2
+call_command("prune")
+"""
+
+    @pytest.mark.parametrize("action", ["raise", "term", "kill", "disconnect"])
+    def test_that_ended_between_two_batches_goes_on_and_touches_nothing_young(
+        self, flow: Flow, processes: Processes, tmp_path: Path, action: str
+    ) -> None:
+        StockItemFactory(sku="SKU-A", initial=100)
+        for _ in range(3):
+            place(LineFactory(sku="SKU-A"))
+        flow.settle_everything()
+        confirm()
+        grow_older(100)
+        place(LineFactory(sku="SKU-A"))
+        flow.settle_everything()
+        young = set(OutboxMessage.objects.order_by("-pk").values_list("pk", flat=True)[:2])
+        fault = f"prune.batch:after:{action}:2"
+
+        struck = processes.start(sys.executable, "-c", self.IN_TWOS, **armed(fault, tmp_path))
+        assert struck.wait(60) != 0
+        assert OutboxMessage.objects.count() == OutboxReceipt.objects.count() == len(young) + 2
+        assert ProcessedMessage.objects.count() == 8
+        assert audit().adds_up
+        assert processes.manage("prune").wait(60) == 0
+
+        assert set(OutboxMessage.objects.values_list("pk", flat=True)) == young
+        assert set(OutboxReceipt.objects.values_list("pk", flat=True)) == young
+        assert ProcessedMessage.objects.count() == len(young)
+        item = StockItem.objects.get()
+        assert item.on_hand == item.initial + sum(StockMovement.objects.values_list("quantity", flat=True))
+        assert StockMovement.objects.count() == 4
         assert audit().adds_up

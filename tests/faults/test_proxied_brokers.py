@@ -247,7 +247,7 @@ class TestAnAcknowledgementThatNamesNoPlace:
 
 class TestAnAnswerOfABroker:
     @pytest.mark.parametrize("request_", [PRODUCE_REQUEST, OFFSET_COMMIT_REQUEST], ids=["produce", "offset commit"])
-    def test_cut_off_after_it_was_done_is_asked_for_again(
+    def test_cut_off_after_it_was_done_loses_nothing(
         self, scene: Scene, proxies: dict[str, Proxy], request_: re.Pattern[bytes]
     ) -> None:
         before = sum(proxy.cuts for proxy in proxies.values())

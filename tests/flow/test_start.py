@@ -74,6 +74,7 @@ class TestASetting:
             ("DATABASE_URL", "mysql://somewhere/else"),
             ("KAFKA_BOOTSTRAP_SERVERS", "kafka1"),
             ("KAFKA_BOOTSTRAP_SERVERS", "kafka1:9092,kafka2"),
+            ("KAFKA_BOOTSTRAP_SERVERS", "kafka1:99999"),
             ("DATABASE_URL", "postgres://a:b@127.0.0.1:54x2/shop"),
             ("DATABASE_URL", "postgres://a:b@127.0.0.1:5432/"),
             ("ALLOWED_HOSTS", ","),
@@ -93,6 +94,14 @@ class TestASetting:
 
         assert ended.returncode != 0
         assert f"the setting {name} is wrong" in ended.stderr
+        assert "Traceback" not in ended.stderr
+
+    @pytest.mark.parametrize("program", ["manage.py", "celery worker"])
+    def test_that_cannot_be_right_beside_another_is_named(self, program: str) -> None:
+        ended = start(program, OUTBOX_RETENTION_DAYS="1", INBOX_RETENTION_DAYS="2")
+
+        assert ended.returncode > 0
+        assert "INBOX_RETENTION_DAYS is 2, but a topic keeps a record for 30 days" in ended.stderr
         assert "Traceback" not in ended.stderr
 
     @pytest.mark.parametrize("content", [None, b"\xff\xfe"], ids=["a folder", "no text"])

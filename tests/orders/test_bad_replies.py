@@ -12,9 +12,9 @@ from messaging.models import DeadLetter
 from orders.models import ApiClient, Order
 from tests.consume.bad_records import CORRUPT, UNKNOWN_TYPE, UNREADABLE
 from tests.consume.fates import assert_one_dead_letter
-from tests.consume.raw_records import PARTITIONS, Change, Place, Raw, header, payload, raw, write
+from tests.consume.raw_records import Change, Place, Raw, header, payload, raw, write
 from tests.factories import ApiClientFactory, place
-from tests.flow_tools import Flow, skip_what_the_log_holds
+from tests.flow_tools import PARTITIONS, Flow, skip_what_the_log_holds
 from tests.orders.replies import reserved
 
 # The module's fixture does the work; but without this mark, run alone, pytest-django makes no test database.
@@ -55,7 +55,7 @@ def fates(kafka: AdminClient, django_db_setup: None, django_db_blocker: DjangoDb
     with django_db_blocker.unblock():
         skip_what_the_log_holds()
         flow, client = Flow(), ApiClientFactory()
-        orders, nexts = ([_placed(client) for _ in CHANGES] for _ in range(2))
+        orders, nexts = ([placed_order(client) for _ in CHANGES] for _ in range(2))
         records = [BAD[reason][name](reserved(order.pk)) for (reason, name), order in zip(CHANGES, orders, strict=True)]
         try:
             places = write(((n % PARTITIONS, record) for n, record in enumerate(records)), topic=TOPIC)
@@ -68,7 +68,7 @@ def fates(kafka: AdminClient, django_db_setup: None, django_db_blocker: DjangoDb
     return dict(zip(CHANGES, found, strict=True))
 
 
-def _placed(client: ApiClient) -> Order:
+def placed_order(client: ApiClient) -> Order:
     return Order.objects.get(pk=json.loads(place(client=client).answer)["id"])
 
 

@@ -29,6 +29,7 @@ def stage(flow: Flow, stack: Stack, monkeypatch: pytest.MonkeyPatch, settings: A
         system.resume(role)
         system.start(role)
         stack.wait_ready(role)
+    wait_until(lambda: all_in_sync(system.admin()), what="every broker has copied everything")
     _mend(system)
 
 

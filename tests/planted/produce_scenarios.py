@@ -15,13 +15,11 @@ from messaging.produce import outbox, publisher
 from messaging.produce.publisher import Publisher
 from messaging.produce.queue import PendingMessage
 from messaging.produce.relay import Relay
-from messaging.produce.shards import murmur2
-from messaging.registry import topics
 from orders.models import ApiClient, Order
 from orders.services import cancel_order
 from tests.consume.messages import TOPIC
 from tests.factories import ApiClientFactory, LineFactory, place
-from tests.flow_tools import wait_until
+from tests.flow_tools import partition_of, wait_until
 from tests.planted.stage import ALL_SHARDS, Died, Expected, Stage, a_child, consume, drain, rounds
 
 FETCH_WAIT_SECONDS = 0.5  # replica.fetch.wait.max.ms
@@ -137,7 +135,7 @@ def the_process_dies_right_after_commit(stage: Stage) -> Expected:
 def the_leader_dies_before_its_followers_have_copied(stage: Stage) -> Expected:
     """The leader dies before its followers have copied."""
     place(LineFactory(sku="SKU-A"))
-    system, partition = stage.system, _partition_of(OutboxMessage.objects.get())
+    system, partition = stage.system, partition_of(OutboxMessage.objects.get().partition_key)
     leader = str(system.leader(TOPIC, partition))
     followers = [role for role in BROKERS if role != leader]
     relay = Relay()
@@ -168,8 +166,3 @@ def _away(stage: Stage) -> Iterator[None]:
     stage.settings.KAFKA_BOOTSTRAP_SERVERS = "127.0.0.1:1"
     yield
     stage.settings.KAFKA_BOOTSTRAP_SERVERS = here
-
-
-def _partition_of(message: OutboxMessage) -> int:
-    count = {topic.name: topic.partitions for topic in topics()}[message.topic]
-    return murmur2(message.partition_key.encode()) % count

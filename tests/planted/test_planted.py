@@ -29,6 +29,7 @@ def table() -> Iterator[dict[str, str]]:
         Path(os.environ["PLANTED_TABLE"]).write_text(_HEAD + "".join(rows[bug.name] + "\n" for bug in BUGS))
 
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "planted-bugs.md"
 _HEAD = """\
 # Planted bugs
 
@@ -40,6 +41,17 @@ bug end with `lost 0, extra 0, stuck 0`. Written by `PLANTED_TABLE=docs/planted-
 | bug | what it does | scenario | caught by | after | what saves the product |
 |---|---|---|---|---|---|
 """
+
+
+class TestTheDocument:
+    def test_has_the_bugs_in_their_order_with_what_they_do_and_what_catches_them(self) -> None:
+        rows = [line.strip("| ").split(" | ") for line in DOCUMENT.read_text().splitlines() if line.startswith("| ")]
+
+        assert [[*row[:3], row[5]] for row in rows[1:]] == [
+            [bug.name, bug.does, sentence(bug.scenario), bug.saved_by] for bug in BUGS
+        ]
+        caught = [set(row[3].partition(":")[0].split(", ")) for row in rows[1:]]
+        assert [bug.name for bug, found in zip(BUGS, caught, strict=True) if not found >= bug.caught_by] == []
 
 
 class TestTheProduct:

@@ -12,7 +12,6 @@ from django.db import connection, connections, transaction
 from django.test import override_settings
 from psycopg.pq import TransactionStatus
 
-from config.registry import TOPICS
 from messaging.envelope import sha256
 from messaging.errors import FatalClientError, ReplayRefused
 from messaging.models import OutboxMessage, OutboxPending, OutboxReceipt
@@ -21,26 +20,19 @@ from messaging.produce import relay as relay_module
 from messaging.produce.publisher import Publisher
 from messaging.produce.queue import Acknowledged, PendingMessage, Refused
 from messaging.produce.relay import Relay
-from messaging.produce.shards import SHARDS, shard_of
+from messaging.produce.shards import SHARDS
 from messaging.produce.weight import WEIGHT_BYTES
 from messaging.prove.kafka_log import LogReader
 from messaging.registry import Topic
 from messaging.store.topics import missing, settings_of
 from tests.factories import place
-from tests.flow_tools import Flow, backlog, wait_until
+from tests.flow_tools import Flow, backlog, partition_of, wait_until
 from tests.produce.test_outbox import Note
 
 
 def append_notes(key: str, sequences: range) -> None:
     with transaction.atomic():
         outbox.append_all([outbox.Draft(Note(text=f"{key}{n}"), key, n) for n in sequences])
-
-
-PARTITIONS = TOPICS[0].partitions  # of orders.events
-
-
-def partition_of(key: str) -> int:
-    return shard_of(key) % PARTITIONS
 
 
 def keys_of(partition: int, *, count: int) -> list[str]:
@@ -426,7 +418,7 @@ class TestADeadPartition:
         flow.relay_all()
 
         for receipt in OutboxReceipt.objects.select_related("message"):
-            assert receipt.partition == shard_of(receipt.message.partition_key) % PARTITIONS
+            assert receipt.partition == partition_of(receipt.message.partition_key)
 
 
 class TestLargeMessages:
