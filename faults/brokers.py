@@ -77,7 +77,7 @@ def _two(system: System) -> tuple[Sequence[str], str]:
 def _ask_for_all_replicas(system: System) -> str:
     """One replica more than there is must be in sync, while most of the controllers live: two brokers down would end
     the controllers' quorum too, and with it every change of the in-sync replicas."""
-    if not wait_until(lambda: _whole(system), seconds=IN_SYNC_SECONDS):
+    if not _comes_in_sync(system):
         raise FaultRefused(
             "a replica is out of sync: min.insync.replicas is changed only in sync (docs/limits.md). "
             "Start the brokers that are down, and inject it again."
@@ -94,17 +94,22 @@ def _ask_for_two_again(system: System) -> None:
     topic is deleted later (docs/limits.md). Raises TimeoutError."""
     for role in system.take_hurt_by(MIN_ISR_UNMET):
         system.start(role)
-        if not wait_until(lambda: _whole(system), seconds=IN_SYNC_SECONDS):
+        if not _comes_in_sync(system):
             raise TimeoutError(f"{role} was started and is not in sync; min.insync.replicas is still {len(BROKERS)}")
         for topic in TOPICS:
             set_topic(system.admin(), topic, {"min.insync.replicas": "2"})
 
 
-def _whole(system: System) -> bool:
-    try:
-        return all_in_sync(system.admin())
-    except KafkaException:
-        return False
+def _comes_in_sync(system: System) -> bool:
+    """Whether every replica is in sync, or soon is."""
+
+    def whole() -> bool:
+        try:
+            return all_in_sync(system.admin())
+        except KafkaException:
+            return False
+
+    return wait_until(whole, seconds=IN_SYNC_SECONDS)
 
 
 _BACK = "the supervisor starts it again"

@@ -198,17 +198,21 @@ class TestTheAudit:
 
 
 class TestPrune:
-    @pytest.mark.parametrize(("seam", "action"), strikes("prune"))
-    def test_removes_the_rest_when_it_is_run_again(
-        self, flow: Flow, interrupted: Interrupted, seam: str, action: str
-    ) -> None:
+    @pytest.fixture
+    def old(self, processes: Processes, flow: Flow) -> Flow:
+        """Three orders that can be pruned. `processes` comes first: it skips what the log holds."""
         StockItemFactory(sku="SKU-A", initial=100)
         for _ in range(3):
             place(LineFactory(sku="SKU-A"))
         flow.settle_everything()
         confirm()
         grow_older(100)
+        return flow
 
+    @pytest.mark.parametrize(("seam", "action"), strikes("prune"))
+    def test_removes_the_rest_when_it_is_run_again(
+        self, old: Flow, interrupted: Interrupted, seam: str, action: str
+    ) -> None:
         interrupted(f"{seam}:{action}", "prune")
 
         assert not OutboxMessage.objects.exists()
@@ -227,16 +231,10 @@ call_command("prune")
 
     @pytest.mark.parametrize("action", ["raise", "term", "kill", "disconnect"])
     def test_that_ended_between_two_batches_goes_on_and_touches_nothing_young(
-        self, flow: Flow, processes: Processes, tmp_path: Path, action: str
+        self, old: Flow, processes: Processes, tmp_path: Path, action: str
     ) -> None:
-        StockItemFactory(sku="SKU-A", initial=100)
-        for _ in range(3):
-            place(LineFactory(sku="SKU-A"))
-        flow.settle_everything()
-        confirm()
-        grow_older(100)
         place(LineFactory(sku="SKU-A"))
-        flow.settle_everything()
+        old.settle_everything()
         young = set(OutboxMessage.objects.order_by("-pk").values_list("pk", flat=True)[:2])
         fault = f"prune.batch:after:{action}:2"
 
