@@ -210,12 +210,20 @@ def _utf8(what: str, value: bytes | None) -> str:
 
 def _json_object(payload: str) -> str:
     try:
-        value: Any = json.loads(payload)
+        value: Any = json.loads(payload, object_pairs_hook=_members)
     except (ValueError, RecursionError) as error:
         raise Poison("unreadable", "the payload is not JSON") from error
     if not isinstance(value, dict):
         raise Poison("unreadable", "the payload is not a JSON object")
     return payload
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        # Readers differ on which of them counts: what one of them has checked, another may not have seen.
+        raise Poison("unreadable", "the payload has a name twice in one object")
+    return members
 
 
 def _uuid(text: str) -> UUID:

@@ -39,6 +39,10 @@ UNREADABLE: dict[str, Change] = {
     "null": value(b"null"),
     "nested too deep": value(b"[" * 100_000),
     "an integer of 5,000 digits": payload('{"order_id": ' + "9" * 5_000 + "}"),
+    "a name twice": payload('{"order_id": "%id", "order_id": "%id"}'),
+    "a name twice, deep inside": payload(
+        '{"order_id": "%id", "lines": [{"sku": "%sku", "quantity": 1, "quantity": 99}]}'
+    ),
     "byte order mark": value(b"\xef\xbb\xbf{}"),
     "UTF-16": value("{}".encode("utf-16")),
     "NUL": value(b'{"order_id": "\x00"}'),
@@ -130,6 +134,7 @@ GOOD_ALL_THE_SAME: dict[str, Change] = {
     "Kafka's time in 2001": stamped(1_000_000_000_000),
     "Kafka's time in 9999": stamped(253_402_300_799_000),
     "a field that we do not know": order(line(), more=', "gift_wrap": true'),
+    "999,999 bytes": order(line(), more=f', "filler": "{"x" * 999_900}"'),
     "headers that we do not know": also(("x-tenant", None), ("x-tenant", b"\xff"), ("ce_dataschema", b"\x00")),
     "traceparent twice": also(("traceparent", "x"), ("traceparent", "y")),
     "traceparent not text": also(("traceparent", b"\xff\x00")),

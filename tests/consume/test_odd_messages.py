@@ -199,6 +199,18 @@ class TestAMessageOutOfItsTurn:
         assert replies() == ["reserved.v1", "released.v1"]
         assert on_hand() == 10
 
+    def test_that_is_far_older_than_what_was_applied_is_a_dead_letter(self, stocked: Flow) -> None:
+        order_id = uuid.uuid4()  # nobody placed it: there is nothing to put back
+        produce_envelopes(TOPIC, [cancelled(order_id, sequence=number) for number in (1, 2, 3, 4, 5)])
+        old = cancelled(order_id, sequence=2)
+        produce_envelopes(TOPIC, [old, placed(quantity=3)])
+
+        stocked.consume_all(INVENTORY)
+
+        letter = DeadLetter.objects.get()
+        assert (letter.reason, letter.message_id) == (DeadLetter.Reason.SEQUENCE_CONFLICT, old.message_id)
+        assert on_hand() == 7
+
     def test_of_an_order_that_nobody_placed_waits_for_it(self, stocked: Flow) -> None:
         produce_envelopes(TOPIC, [cancelled(uuid.uuid4()), placed(quantity=3)])
 
@@ -244,6 +256,19 @@ class TestASecondReply:
         order.refresh_from_db()
         assert order.status == Order.Status.CONFIRMED
         assert DeadLetter.objects.get().reason == DeadLetter.Reason.SEQUENCE_CONFLICT
+
+    def test_with_the_id_of_another_order_s_is_a_dead_letter_and_decides_nothing(self, flow: Flow) -> None:
+        for _ in range(2):
+            place()
+        one, other = Order.objects.all()
+        first = reserved(one.pk)
+        produce_envelopes("inventory.events", [first, replace(reserved(other.pk), message_id=first.message_id)])
+
+        flow.consume_all("orders")
+
+        other.refresh_from_db()
+        assert other.status == Order.Status.PENDING
+        assert DeadLetter.objects.get().reason == DeadLetter.Reason.ID_CONFLICT
 
     def test_of_the_other_topic_is_a_dead_letter(self, flow: Flow) -> None:
         produce_envelope("inventory.events", placed())

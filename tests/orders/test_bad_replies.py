@@ -1,7 +1,7 @@
 """Anything among inventory's replies: one dead letter, its order waits, and the next reply decides its own order."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from confluent_kafka.admin import AdminClient
@@ -23,6 +23,12 @@ pytestmark = pytest.mark.django_db
 TOPIC = "inventory.events"
 Reason = DeadLetter.Reason
 
+
+def rejection(json: str) -> Change:
+    """A rejection with this JSON."""
+    return lambda message: payload(json)(replace(message, message_type="inventory.stock_rejected.v1"))
+
+
 BAD: dict[str, dict[str, Change]] = {
     Reason.UNREADABLE: UNREADABLE,
     Reason.CORRUPT: CORRUPT,
@@ -34,6 +40,12 @@ BAD: dict[str, dict[str, Change]] = {
         "order_id no UUID": payload('{"order_id": "no uuid"}'),
         "order_id of another key": payload('{"order_id": "00000000-0000-0000-0000-000000000000"}'),
         "order_id with NUL": payload(r'{"order_id": "%id\u0000"}'),
+        "rejected without a reason": rejection('{"order_id": "%id"}'),
+        "rejected, reason null": rejection('{"order_id": "%id", "reason": null}'),
+        "rejected, reason a number": rejection('{"order_id": "%id", "reason": 1}'),
+        "rejected, reason with NUL": rejection(r'{"order_id": "%id", "reason": "a\u0000"}'),
+        "rejected, reason half a surrogate pair": rejection(r'{"order_id": "%id", "reason": "\ud800"}'),
+        "rejected, reason of 256 characters": rejection('{"order_id": "%id", "reason": "' + "x" * 256 + '"}'),
     },
 }
 CHANGES = [(reason, name) for reason, changes in BAD.items() for name in changes]
