@@ -1,17 +1,18 @@
 """Faults of the lines between clients and servers. They need a proxy before the server."""
 
+import math
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 from devservices import BROKERS, Stack
 from faults.fault import Fault
+from faults.line import Line
 from faults.proxy import COMMIT, OFFSET_COMMIT_REQUEST, PRODUCE_REQUEST, Proxy
 from faults.system import System
 
 POSTGRES = "postgres"
-Spoil = Callable[[Proxy], None]
+Spoil = Callable[[Proxy], Line]
 
 
 def broker_proxies(stack: Stack) -> dict[str, Proxy]:
@@ -21,14 +22,14 @@ def broker_proxies(stack: Stack) -> dict[str, Proxy]:
 
 def _spoil_broker(name: str, spoil: Spoil, system: System) -> str:
     role = system.random.choice(BROKERS)
-    spoil(system.proxy(role))
+    system.lines.append(spoil(system.proxy(role)))
     system.remember(name, [role])
     return f"{name}: {role}"
 
 
 def _spoil_all(name: str, roles: tuple[str, ...], spoil: Spoil, system: System) -> str:
     for role in roles:
-        spoil(system.proxy(role))
+        system.lines.append(spoil(system.proxy(role)))
     system.remember(name, roles)
     return f"{name}: {', '.join(roles)}"
 
@@ -39,11 +40,12 @@ def _restore(name: str, system: System) -> None:
 
 
 def _fault(name: str, does: str, inject: Callable[[System], str], roles: tuple[str, ...], seconds: float) -> Fault:
-    def strikes(system: System) -> int:
-        return sum(system.proxy(role).spoilt for role in roles)
-
     heal = partial(_restore, name)
-    return Fault(name, does, "everything passes again", inject, heal, seconds, strikes=strikes, proxies=roles)
+    return Fault(name, does, "everything passes again", inject, heal, seconds, strikes=_hits, proxies=roles)
+
+
+def _hits(system: System) -> int:
+    return sum(line.hits for line in system.lines)
 
 
 def _of_one_broker(name: str, does: str, spoil: Spoil, *, seconds: float = 20) -> Fault:
@@ -55,20 +57,15 @@ def _of_all(name: str, does: str, roles: tuple[str, ...], spoil: Spoil, *, secon
 
 
 def _of_answers(
-    name: str, does: str, roles: tuple[str, ...], request: re.Pattern[bytes], *, times: int | None = None
+    name: str, does: str, roles: tuple[str, ...], request: re.Pattern[bytes], *, times: float = math.inf
 ) -> Fault:
     """Lines to all of them are cut between such a request and its answer: where none passes, nothing happens."""
-    fault = _of_all(name, does, roles, lambda proxy: proxy.cut_after(request, times=times), seconds=5)
-    return replace(fault, strikes=lambda system: sum(system.proxy(role).cuts for role in roles))
-
-
-def _cut(proxy: Proxy) -> None:
-    proxy.cut()
+    return _of_all(name, does, roles, lambda proxy: proxy.cut_after(request, times=times), seconds=5)
 
 
 FAULTS = [
-    _of_one_broker("line-cut", "A broker's clients are cut off and refused.", _cut),
-    _of_one_broker("line-reset", "Every connection to a broker is reset.", lambda p: p.reset(), seconds=0),
+    _of_one_broker("line-cut", "A broker's clients are cut off and refused.", Proxy.cut),
+    _of_one_broker("line-reset", "Every connection to a broker is reset.", Proxy.reset, seconds=0),
     _of_one_broker("line-slow", "Half a second of delay each way.", lambda p: p.slow(delay=0.5)),
     _of_one_broker("line-trickle", "2,000 bytes a second each way.", lambda p: p.slow(bytes_per_second=2000)),
     _of_one_broker("line-requests-lost", "What clients say to a broker vanishes.", lambda p: p.drop(requests=True)),
@@ -85,7 +82,7 @@ FAULTS = [
         BROKERS,
         OFFSET_COMMIT_REQUEST,
     ),
-    _of_all("postgres-line-cut", "PostgreSQL's clients are cut off and refused.", (POSTGRES,), _cut),
+    _of_all("postgres-line-cut", "PostgreSQL's clients are cut off and refused.", (POSTGRES,), Proxy.cut),
     _of_answers(
         "postgres-commit-answer-cut",
         "Ten times, the line is cut between a COMMIT and its answer.",

@@ -1,17 +1,20 @@
 """A TCP proxy on the loopback interface that cuts, delays, resets or swallows what passes (toxiproxy's verbs).
 
 Each proxy has one thread of its own. Its verbs may be called from any thread, at any time, in any order; the
-last one counts, for the connections there are and for those to come.
+last one counts, for the connections there are and for those to come. What it did stands in the `Line` that it gives.
 """
 
 import asyncio
+import math
 import re
 import threading
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from faults.line import LOOPBACK, Connection, Line
+
+T = TypeVar("T")
 
 # Requests after which `cut_after` cuts the line.
 COMMIT = re.compile(rb"COMMIT\x00")
@@ -26,13 +29,8 @@ class Proxy:
     def __init__(self, to: int, *, port: int = 0) -> None:
         """Start at once. Raises OSError when the port is taken."""
         self.port = port
-        # How many lines `cut_after` has cut in the moment that it names.
-        self.cuts = 0
-        # How many connections were reset, and chunks lost or held up.
-        self.spoilt = 0
         self._to = to
         self._line = Line()
-        self._cuts_left: int | None = None
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self._starting = asyncio.Lock()
@@ -49,29 +47,28 @@ class Proxy:
         """Everything passes again. Connections that have lost bytes are reset: the rest would make no sense."""
         self._do(self._become(Line()))
 
-    def cut(self) -> None:
+    def cut(self) -> Line:
         """Close every connection and refuse new ones, as when the server has ended."""
-        self._do(self._refuse())
+        return self._do(self._refuse())
 
-    def reset(self) -> None:
+    def reset(self) -> Line:
         """Reset every connection (RST) once. New ones are served as before."""
-        self._do(self._reset_all())
+        return self._do(self._reset_all())
 
-    def drop(self, *, requests: bool = False, answers: bool = False) -> None:
+    def drop(self, *, requests: bool = False, answers: bool = False) -> Line:
         """A cut that nobody is told: the bytes of one direction (or both) vanish, the connections stay."""
-        self._do(self._become(Line(lost_requests=requests, lost_answers=answers)))
+        return self._do(self._become(Line(lost_requests=requests, lost_answers=answers)))
 
-    def slow(self, *, delay: float = 0.0, bytes_per_second: float | None = None) -> None:
+    def slow(self, *, delay: float = 0.0, bytes_per_second: float | None = None) -> Line:
         """Hold each chunk for `delay` seconds, and pass no more than so many bytes a second in each direction."""
-        self._do(self._become(Line(delay=delay, bytes_per_second=bytes_per_second)))
+        return self._do(self._become(Line(delay=delay, bytes_per_second=bytes_per_second)))
 
-    def cut_after(self, request: re.Pattern[bytes] = COMMIT, *, times: int | None = None) -> None:
+    def cut_after(self, request: re.Pattern[bytes] = COMMIT, *, times: float = math.inf) -> Line:
         """Let such a request through, wait for the server's answer, drop it and reset the connection.
 
         The server has done it, and the client cannot know. After so many `times`, everything passes.
         """
-        self._cuts_left = times
-        self._do(self._become(Line(cut_after=request)))
+        return self._do(self._become(Line(cut_after=request, times=times)))
 
     def close(self) -> None:
         """End it, with all its connections. Harmless when it has ended."""
@@ -89,44 +86,35 @@ class Proxy:
         """How the line behaves now."""
         return self._line
 
-    def count_cut(self) -> None:
-        """Called by a connection that was cut as `cut_after` says."""
-        self.cuts += 1
-        if self._cuts_left is not None:
-            self._cuts_left -= 1
-            if self._cuts_left <= 0:
-                self._line = Line()
-
-    def count_spoilt(self) -> None:
-        """Called by a connection to which something else was done."""
-        self.spoilt += 1
-
     async def _listen(self) -> None:
         async with self._starting:  # two who mend the line at once find one server
             if self._server is None:
                 self._server = await asyncio.start_server(self._serve, LOOPBACK, self.port, reuse_address=True)
                 self.port = self._server.sockets[0].getsockname()[1]
 
-    async def _become(self, line: Line) -> None:
+    async def _become(self, line: Line) -> Line:
         self._line = line
         await self._listen()
         if not (line.lost_requests or line.lost_answers):
-            await self._reset_all(only_damaged=True)
+            for one in list(self._connections):
+                if one.damaged:
+                    one.reset()
+        return line
 
-    async def _refuse(self) -> None:
+    async def _refuse(self) -> Line:
         self._line = Line()
         if self._server is not None:
             self._server.close()
             self._server = None
-        await self._reset_all()
+        return await self._reset_all()
 
-    async def _reset_all(self, *, only_damaged: bool = False) -> None:
+    async def _reset_all(self) -> Line:
         for one in list(self._connections):
-            if one.damaged or not only_damaged:
-                one.reset()
+            one.reset()
+        return Line(hits=len(self._connections))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(writer, self.line, count_cut=self.count_cut, count_spoilt=self.count_spoilt)
+        connection = Connection(writer, self.line)
         self._connections.add(connection)
         try:
             # Cancelled by close() alone. Python 3.11 would log a task that ends so as an error.
@@ -135,8 +123,8 @@ class Proxy:
         finally:
             self._connections.discard(connection)
 
-    def _do(self, what: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(what, self._loop).result(timeout=10)
+    def _do(self, what: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(what, self._loop).result(timeout=10)
 
     def _end_loop(self) -> None:
         async def cancel_all() -> None:

@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 
 from devservices import BROKERS, DevservicesError, Process, Program, Stack
 from devservices.waiting import wait_until
+from faults.line import Line
 from faults.proxy import Proxy
 
 # Said by an injection that found nothing to hurt.
@@ -28,7 +29,8 @@ class System:
     """A stack with what a fault must know of it.
 
     `programs` are the application's, as they were added to the stack. `proxies` stand before the servers of these
-    roles. With the same `random` the same choices are made. `lost` are the topics of which records were made to vanish.
+    roles. With the same `random` the same choices are made. `lost` are the topics of which records were made to vanish,
+    `lines` those that were spoilt.
     """
 
     stack: Stack
@@ -37,6 +39,7 @@ class System:
     proxies: Mapping[str, Proxy] = field(default_factory=dict)
     random: Random = field(default_factory=Random)
     lost: set[str] = field(default_factory=set)
+    lines: list[Line] = field(default_factory=list)
     _hurt: dict[str, list[str]] = field(default_factory=dict)
 
     def brokers(self) -> str:

@@ -57,7 +57,7 @@ class Nemesis:
 
     def _one(self, planned: Planned, tell: Callable[[Done], None]) -> None:
         began, told, failed = time.monotonic(), [], ""
-        own = replace(self._system, random=Random(planned.seed), lost=set(), _hurt={})  # noqa: S311 - no secret
+        own = replace(self._system, random=Random(planned.seed), lost=set(), lines=[], _hurt={})  # noqa: S311 - no secret
         try:
             if planned.name == CRASH_POINT:
                 told.append(self._crash(planned))

@@ -17,6 +17,9 @@ from faults.checker import Verdict
 
 # Figures of the report.
 _MUST_HAPPEN = ("redelivered", "confirmed", "rejected", "ran_short", "cancelled", "adjusted", "leader_changes")
+# … and in a long run, which draws faults that bring them about.
+_MUST_HAPPEN_IN_LONG_RUNS = ("rebalances_in_mid_handler", "repaired")
+_LONG_RUN = 600  # planned faults
 # What a fault may not fail by: that is no trouble of the system, but a defect of the fault.
 _DEFECTS = {"TypeError", "AttributeError", "NameError", "UnboundLocalError", "AssertionError", "NotImplementedError"}
 _SOME_LOOKS = 10  # into the log; of fewer, most may be blind by chance
@@ -59,13 +62,19 @@ class Run:
             *(f"the API: {failure}" for failure in self.failures),
             *(f"the watch: {failure}" for failure in seen.failures),
             *(f"before a loss: {missing}" for missing in self.missing),
-            *(f"{name}: none, so the run proves little" for name in _MUST_HAPPEN if not f[name] and not self.only),
+            *(f"{name}: none, so the run proves little" for name in self._must_happen if not f[name]),
             *(f"a fault has a defect of its own: {name}" for name in f["not_injected"] if name in _DEFECTS),
             *["fewer than half of the planned faults struck"] * (f["faults_injected"] < f["faults_planned"] / 2),
             *["most looks into the log were blind"]
             * (f["log_looks"] >= _SOME_LOOKS and f["log_looks_blind"] > f["log_looks"] / 2),
             *["too few looks at the stock"] * (len(seen.samples) < self.seconds / INTERVAL_SECONDS / 4),
         ]
+
+    @property
+    def _must_happen(self) -> Sequence[str]:
+        if self.only:
+            return ()
+        return _MUST_HAPPEN + (_MUST_HAPPEN_IN_LONG_RUNS if self.figures["faults_planned"] >= _LONG_RUN else ())
 
 
 def write(folder: Path, run: Run) -> None:

@@ -29,19 +29,28 @@ GOOD = Run(
 )
 
 
+IN_A_LONG_RUN = dict.fromkeys(("rebalances_in_mid_handler", "repaired"), 1)
+
+
 def of(**figures: Any) -> Run:
     return replace(GOOD, figures=GOOD.figures | figures)
+
+
+def long(**figures: Any) -> Run:
+    return of(**IN_A_LONG_RUN | {"faults_planned": 600, "faults_injected": 600} | figures)
 
 
 def test_a_run_in_which_all_happened_and_nothing_went_wrong_holds() -> None:
     assert GOOD.complaints == []
     assert GOOD.holds
+    assert long().holds
 
 
 @pytest.mark.parametrize(
     "run",
     [
         *(pytest.param(of(**{name: 0}), id=f"{name}: none") for name in HAPPENED),
+        *(pytest.param(long(**{name: 0}), id=f"a long run, {name}: none") for name in IN_A_LONG_RUN),
         pytest.param(of(drained=False), id="not drained in time"),
         pytest.param(of(faults_planned=3), id="few faults struck"),
         pytest.param(of(log_looks_blind=6), id="blind looks into the log"),

@@ -83,31 +83,30 @@ class TestACommitWhoseAnswerIsLost:
             server = Server(processes, DATABASE_URL=through(proxy))
             body = json.dumps(ONE_LINE).encode()
             good = headers(caller, length(body), key="once")
-            proxy.cut_after(COMMIT, times=1)
+            line = proxy.cut_after(COMMIT, times=1)
 
             unsure, _, _ = server.ask("POST", "/api/orders", *good, body=body)
             status, received, answer = server.ask("POST", "/api/orders", *good, body=body)
             processes.end()
 
-        assert proxy.cuts == 1
+        assert line.hits == 1
         assert unsure == 503
         assert (status, received["idempotent-replayed"]) == (201, "true")
         assert [str(order.pk) for order in Order.objects.filter(client=caller.row)] == [json.loads(answer)["id"]]
         assert_nothing_lost()
 
     def test_of_a_consumer_is_a_redelivery_that_the_inbox_absorbs(self, scene: Scene, proxy: Proxy) -> None:
-        cuts, redelivered = proxy.cuts, audit().redelivered
+        redelivered = audit().redelivered
         with Load() as load:
-            proxy.cut_after(COMMIT, times=5)
-            wait_until(lambda: proxy.cuts - cuts == 5, what="five answers were cut")
+            line = proxy.cut_after(COMMIT, times=5)
+            wait_until(lambda: line.hits == 5, what="five answers were cut")
 
         assert assert_nothing_lost(load).redelivered > redelivered
 
     def test_of_a_relay_that_settled_leaves_the_receipt_and_nothing_pending(self, scene: Scene, proxy: Proxy) -> None:
-        cuts = proxy.cuts
         with Load() as load:
-            proxy.cut_after(SETTLE, times=3)
-            wait_until(lambda: proxy.cuts - cuts == 3, what="three answers were cut")
+            line = proxy.cut_after(SETTLE, times=3)
+            wait_until(lambda: line.hits == 3, what="three answers were cut")
             assert_no_attempt_spent()
 
         report = assert_nothing_lost(load)

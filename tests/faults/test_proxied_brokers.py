@@ -14,6 +14,7 @@ from django.test import override_settings
 from devservices import BROKERS, Stack
 from devservices.__main__ import VAR
 from faults import network
+from faults.line import Line
 from faults.network import broker_proxies
 from faults.proxy import OFFSET_COMMIT_REQUEST, PRODUCE_REQUEST, Proxy
 from faults.system import System
@@ -40,9 +41,9 @@ TOPIC = "orders.events"
 # After so long a client gives up a broker that says nothing, and asks again on another connection.
 GIVEN_UP_SECONDS = SILENCE_TIMEOUT_MS / 1000 + 2
 
-SPOIL: dict[str, Callable[[Proxy], None]] = {
-    "cut": lambda proxy: proxy.cut(),
-    "reset": lambda proxy: proxy.reset(),
+SPOIL: dict[str, Callable[[Proxy], Line]] = {
+    "cut": Proxy.cut,
+    "reset": Proxy.reset,
     "late": lambda proxy: proxy.slow(delay=0.3),
     "narrow": lambda proxy: proxy.slow(bytes_per_second=2000),
     "deaf": lambda proxy: proxy.drop(requests=True),
@@ -103,9 +104,8 @@ class TestALineToABroker:
     ) -> None:
         with Load() as load:
             for proxy in proxies.values():
-                before = proxy.spoilt
-                SPOIL[spoilt](proxy)
-                wait_until(lambda p=proxy, n=before: p.spoilt > n, what="it hurt somebody")
+                line = SPOIL[spoilt](proxy)
+                wait_until(lambda line=line: line.hits, what="it hurt somebody")
                 time.sleep(FAULT_SECONDS)
                 proxy.restore()
 
@@ -132,9 +132,11 @@ class TestAllLines:
         self, scene: Scene, proxies: dict[str, Proxy], spoilt: str
     ) -> None:
         with Load() as load:
-            for proxy in proxies.values():
-                SPOIL[spoilt](proxy)
+            lines = [SPOIL[spoilt](proxy) for proxy in proxies.values()]
+            wait_until(lambda: all(line.hits for line in lines), what="each hurt somebody")
+            wait_until(lambda: OutboxPending.objects.count() > 0, what="messages wait")
             time.sleep(GIVEN_UP_SECONDS)
+            assert OutboxPending.objects.count() > 0
             assert_no_attempt_spent()
             for proxy in proxies.values():
                 proxy.restore()
@@ -250,11 +252,23 @@ class TestAnAnswerOfABroker:
     def test_cut_off_after_it_was_done_loses_nothing(
         self, scene: Scene, proxies: dict[str, Proxy], request_: re.Pattern[bytes]
     ) -> None:
-        before = sum(proxy.cuts for proxy in proxies.values())
         with Load() as load:
+            lines = [proxy.cut_after(request_) for proxy in proxies.values()]
+            wait_until(lambda: sum(line.hits for line in lines) >= 5, what="five answers were cut")
             for proxy in proxies.values():
-                proxy.cut_after(request_)
-            wait_until(lambda: sum(p.cuts for p in proxies.values()) >= before + 5, what="five answers were cut")
+                proxy.restore()
+
+        assert_nothing_lost(load)
+
+    @pytest.mark.parametrize("group", ["inventory", "orders"])
+    def test_about_offsets_is_asked_for_again_by_each_consumer(
+        self, scene: Scene, proxies: dict[str, Proxy], group: str
+    ) -> None:
+        # The request names its group behind the client's name.
+        of_the_group = re.compile(OFFSET_COMMIT_REQUEST.pattern + b".{0,150}\x00." + group.encode(), re.DOTALL)
+        with Load() as load:
+            lines = [proxy.cut_after(of_the_group) for proxy in proxies.values()]
+            wait_until(lambda: sum(line.hits for line in lines) >= 3, what="three of its answers were cut")
             for proxy in proxies.values():
                 proxy.restore()
 

@@ -69,8 +69,9 @@ def closed(client: Client) -> bool:
 
 class TestAProxy:
     def test_that_is_cut_closes_and_refuses_until_it_is_restored(self, proxy: Proxy, client: Client) -> None:
-        proxy.cut()
+        line = proxy.cut()
 
+        assert line.hits == 1
         assert closed(client)
         with pytest.raises(ConnectionRefusedError):
             Client(proxy)
@@ -80,8 +81,9 @@ class TestAProxy:
         again.socket.close()
 
     def test_that_resets_serves_the_next_connection(self, proxy: Proxy, client: Client) -> None:
-        proxy.reset()
+        line = proxy.reset()
 
+        assert line.hits == 1
         with pytest.raises(ConnectionResetError):
             client.ask(b"there?\n")
         again = Client(proxy)
@@ -91,38 +93,43 @@ class TestAProxy:
     def test_that_drops_requests_keeps_the_connection_and_the_server_hears_nothing(
         self, proxy: Proxy, client: Client
     ) -> None:
-        proxy.drop(requests=True)
+        line = proxy.drop(requests=True)
 
         with pytest.raises(TimeoutError):
             client.ask(b"lost\n", seconds=0.3)
+        assert line.hits == 1
         assert Shout.heard == [b"hello\n"]
 
     def test_that_drops_answers_lets_the_server_hear(self, proxy: Proxy, client: Client) -> None:
-        proxy.drop(answers=True)
+        line = proxy.drop(answers=True)
 
         with pytest.raises(TimeoutError):
             client.ask(b"heard\n", seconds=0.3)
+        assert line.hits == 1
         assert Shout.heard == [b"hello\n", b"heard\n"]
 
-    def test_resets_a_connection_that_lost_bytes_when_it_is_restored(self, proxy: Proxy, client: Client) -> None:
+    def test_resets_a_connection_that_lost_bytes_when_they_pass_again(self, proxy: Proxy, client: Client) -> None:
         proxy.drop(answers=True)
         with pytest.raises(TimeoutError):
             client.ask(b"heard\n", seconds=0.3)
 
-        proxy.restore()
+        # What heals is no strike of what comes after it.
+        line = proxy.slow(delay=0.2)
 
         assert closed(client)
+        assert line.hits == 0
 
     def test_that_is_slow_delays_and_loses_nothing(self, proxy: Proxy, client: Client) -> None:
-        proxy.slow(delay=0.2, bytes_per_second=100)
+        line = proxy.slow(delay=0.2, bytes_per_second=100)
         begun = time.monotonic()
 
         assert client.ask(b"twenty characters...\n") == b"TWENTY CHARACTERS...\n"
         # Both ways: the delay, and 21 bytes of 100 a second.
         assert time.monotonic() - begun > 0.8
+        assert line.hits == 2
 
     def test_cuts_after_the_request_that_the_server_carried_out(self, proxy: Proxy, client: Client) -> None:
-        proxy.cut_after(re.compile(rb"commit"), times=1)
+        line = proxy.cut_after(re.compile(rb"commit"), times=1)
         assert client.ask(b"insert\n") == b"INSERT\n"
 
         # The word comes in two pieces.
@@ -130,9 +137,10 @@ class TestAProxy:
         with pytest.raises(ConnectionResetError):
             client.ask(b"mit\n")
         assert Shout.heard[-1] == b"commit\n"
-        assert proxy.cuts == 1
+        assert line.hits == 1
         again = Client(proxy)
         assert again.ask(b"commit\n") == b"COMMIT\n"
+        assert line.hits == 1
         again.socket.close()
 
     def test_closes_the_client_when_there_is_no_server(self) -> None:
