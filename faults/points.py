@@ -57,13 +57,13 @@ POINTS: tuple[Point, ...] = (
     Point("api.message", "messaging.produce.outbox:append", (Role.WEB,), _BOTH, "W1"),
     Point("api.commit", _COMMIT, (Role.WEB,), _ALL, "W2"),
     # The relay
-    Point("relay.claim", "messaging.produce.lease:hold", (Role.RELAY,), _BOTH, "W11"),
+    Point("relay.claim", "messaging.produce.lease:hold", (Role.RELAY,), _ALL, "W11"),
     Point("relay.fetch", "messaging.produce.queue:fetch", (Role.RELAY,), _BOTH, "W7", skips_empty=True),
     Point("relay.publish", "messaging.produce.publisher:Publisher.publish", (Role.RELAY,), _BOTH, "W8"),
     Point("relay.collect", "messaging.produce.publisher:Publisher.collect", (Role.RELAY,), _BOTH, "W8"),
     Point("relay.settle", "messaging.produce.queue:settle", (Role.RELAY,), _ALL, "W9"),
-    Point("relay.park", "messaging.produce.queue:park", (Role.RELAY,), _BOTH, "W13", rare=True),
-    Point("relay.release", "messaging.produce.lease:release", (Role.RELAY,), _BOTH, "W37"),
+    Point("relay.park", "messaging.produce.queue:park", (Role.RELAY,), _ALL, "W13", rare=True),
+    Point("relay.release", "messaging.produce.lease:release", (Role.RELAY,), _ALL, "W37"),
     # The consumers: inventory and, on the reply's way, orders
     Point("consume.read", "messaging.consume.reader:Reader.next_batch", _CONSUMERS, _AFTER, "W15", skips_empty=True),
     Point("consume.inbox", "messaging.consume.inbox:take", _CONSUMERS, _BOTH, "W15"),
@@ -82,10 +82,11 @@ POINTS: tuple[Point, ...] = (
     Point("admin.replay", "messaging.admin.dead_letters:replay", (Role.OPERATOR,), _BOTH, "W47", rare=True),
     Point("admin.unpark", "messaging.admin.outbox:unpark", (Role.OPERATOR,), _BOTH, "W47", rare=True),
     Point("admin.note", _NOTE, (Role.OPERATOR,), _BOTH, "W47", rare=True),
+    Point("admin.commit", _COMMIT, (Role.OPERATOR,), _ALL, "W47", rare=True),
     Point("repair.requeue", "messaging.produce.queue:requeue", (Role.OPERATOR,), _BOTH, "W34", rare=True),
     Point("repair.commit", _COMMIT, (Role.OPERATOR,), _ALL, "W34", rare=True),
-    Point("audit.mark", "messaging.prove.watermark:advance", (Role.OPERATOR,), _BOTH, "W35"),
-    Point("prune.batch", "messaging.prove.retention:_remove_batch", (Role.OPERATOR,), _BOTH, "W36", rare=True),
+    Point("audit.mark", "messaging.prove.watermark:advance", (Role.OPERATOR,), _ALL, "W35"),
+    Point("prune.batch", "messaging.prove.retention:_remove_batch", (Role.OPERATOR,), _ALL, "W36", rare=True),
 )
 
 

@@ -37,18 +37,18 @@ def handle(envelopes: Sequence[Envelope]) -> None:
     for envelope in envelopes:
         by_type.setdefault(envelope.message_type, []).append(envelope)
     # Type by type, not one by one: an order's `reserved` always precedes its `released`, so its order is kept.
-    _move(by_type.pop("inventory.stock_reserved.v1", []), Status.PENDING, Status.CONFIRMED)
+    if reserved := by_type.pop("inventory.stock_reserved.v1", []):
+        _move(reserved, Status.PENDING, Status.CONFIRMED)
     for envelope in by_type.pop("inventory.stock_rejected.v1", []):
         _move([envelope], Status.PENDING, Status.REJECTED, reason=_Rejection.read(envelope).reason)
-    _move(by_type.pop("inventory.stock_released.v1", []), Status.CONFIRMED, Status.CANCELLED)
+    if released := by_type.pop("inventory.stock_released.v1", []):
+        _move(released, Status.CONFIRMED, Status.CANCELLED)
     for message_type in by_type:
         raise Poison("unknown_type", f"orders does not know {message_type}")
 
 
 def _move(envelopes: Sequence[Envelope], before: Status, after: Status, *, reason: str = "") -> None:
     """All orders of these replies from one status to the next; the condition makes it legal."""
-    if not envelopes:
-        return
     ids = {_Reply.read(envelope).order_id for envelope in envelopes}
     orders = Order.objects.filter(pk__in=ids, status=before)
     if after == Status.CANCELLED:

@@ -1,8 +1,10 @@
 """A process whose clock is an hour off: only the database's clock counts, so nothing is lost, late or dated wrongly."""
 
+import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from django.apps import apps
@@ -12,9 +14,12 @@ from devservices import Stack
 from faults.programs import HOUR, wrong_clock
 from messaging.models import RelayShard
 from messaging.produce.lease import LEASE_SECONDS
-from tests.faults.load import Load
+from orders.models import Order
+from tests.api_tools import Caller, Server, headers, length
+from tests.faults.load import PLENTY, Load
 from tests.faults.proof import assert_nothing_lost
 from tests.faults.scene import FLOW_UNDER_CELERY, Scene
+from tests.process_tools import Processes
 
 pytestmark = pytest.mark.faults
 
@@ -48,15 +53,27 @@ def dated_outside(begin: datetime, end: datetime) -> list[str]:
 
 @pytest.fixture(scope="class")
 def flow_off(servers: Stack) -> Iterator[Scene]:
-    # The orders' consumer has the right clock: no two of the three agree.
-    with Scene(servers, env_of={"relay": wrong(HOUR), "consume-inventory": wrong(-HOUR)}) as scene:
+    clocks = {"relay": wrong(HOUR), "consume-inventory": wrong(-HOUR), "consume-orders": wrong(HOUR)}
+    with Scene(servers, env_of=clocks) as scene:
         yield scene
 
 
-@pytest.fixture(scope="class")
-def beat_off(servers: Stack) -> Iterator[Scene]:
-    # Behind, and not ahead: what it sends then seems to have expired before it was sent.
-    with Scene(servers, FLOW_UNDER_CELERY, env={"RELAY_SHIFT_SECONDS": "1"}, env_of={"beat": wrong(-HOUR)}) as scene:
+@pytest.fixture
+def web_off() -> Iterator[Server]:
+    """The API, in a process whose clock is an hour behind."""
+    processes = Processes()
+    try:
+        yield Server(processes, **wrong(-HOUR))
+    finally:
+        processes.end()
+
+
+# In these directions what beat sends seems to have expired before the worker has it.
+@pytest.fixture(scope="class", params=[("beat", -HOUR), ("worker", HOUR)], ids=["beat", "worker"])
+def celery_off(servers: Stack, request: pytest.FixtureRequest) -> Iterator[Scene]:
+    role, seconds = request.param
+    env_of = {role: wrong(seconds)}
+    with Scene(servers, FLOW_UNDER_CELERY, env={"RELAY_SHIFT_SECONDS": "1"}, env_of=env_of) as scene:
         yield scene
 
 
@@ -72,16 +89,23 @@ def beat_set_back(servers: Stack, set_back: Path) -> Iterator[Scene]:
         yield scene
 
 
-class TestARelayAndConsumersWithAWrongClock:
-    def test_lose_nothing_and_date_everything_by_the_databases_clock(self, flow_off: Scene) -> None:
+class TestProcessesWithAWrongClock:
+    def test_lose_nothing_and_date_everything_by_the_databases_clock(self, flow_off: Scene, web_off: Server) -> None:
         # The shards' rows are older than this test, and a lease ends some seconds after it.
         begin = database_now() - timedelta(minutes=5)
         flow_off.wait_until_it_flows()
+        caller = Caller()
 
         with Load() as load:
             load.wait_for(orders=50)
+            over_http = [placed_by(web_off, caller, number) for number in range(10)]
+        for order_id in over_http[:5]:
+            who = f"Authorization: Bearer {caller.token}"
+            status, _, _ = web_off.ask("POST", f"/api/orders/{order_id}/cancel", who, length(b""))
+            assert status == 202
 
-        assert_nothing_lost(load)
+        assert_nothing_lost(load, accepted=over_http)
+        assert Order.objects.filter(client=caller.row, status=Order.Status.CANCELLED).count() == 5
         assert dated_outside(begin, database_now() + timedelta(seconds=10)) == []
 
     def test_hold_their_leases_as_long_as_anybody(self, flow_off: Scene) -> None:
@@ -95,9 +119,17 @@ class TestARelayAndConsumersWithAWrongClock:
         assert left <= LEASE_SECONDS
 
 
-class TestABeatWithAWrongClock:
-    def test_wakes_the_relay_all_the_same(self, beat_off: Scene) -> None:
-        beat_off.wait_until_it_flows()
+def placed_by(server: Server, caller: Caller, number: int) -> UUID:
+    """An order that was placed over HTTP."""
+    body = json.dumps({"lines": [{"sku": PLENTY, "quantity": 1}]}).encode()
+    status, _, answer = server.ask("POST", "/api/orders", *headers(caller, length(body), key=f"{number}"), body=body)
+    assert status == 201
+    return UUID(json.loads(answer)["id"])
+
+
+class TestBeatAndWorkerWhoseClocksDiffer:
+    def test_keep_the_relay_awake_all_the_same(self, celery_off: Scene) -> None:
+        celery_off.wait_until_it_flows()
 
         with Load() as load:
             load.wait_for(orders=50)

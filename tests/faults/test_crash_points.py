@@ -7,7 +7,7 @@ One round hits one seam in each process, because a killed consumer holds its par
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import zip_longest
@@ -36,6 +36,7 @@ pytestmark = pytest.mark.faults
 # Longer than a relay's lease (5 s) and a consumer's session (6 s): another could have taken over. A batch that outlasts
 # the poll interval (5 min) is in test_without_a_death.py, `TestABatchThatTakesTooLong`.
 STOPPED_SECONDS = 7.5
+EVERYWHERE = ("raise", "term", "kill", "stop", "disconnect")
 FLOWING = (Role.WEB, Role.RELAY, Role.INVENTORY, Role.ORDERS)
 
 Round = dict[Role, str]  # each role's seam: `name:when`
@@ -90,23 +91,95 @@ class TestAProcess:
             assert woken == set(seams_of_round)
         for message in refused:
             given_up(message)
-        wait_for(drains_in_a_moment, seconds=60, what="all is drained")
 
-        verdict = check_now(
-            accepted=client.seen.accepted.keys(),
-            asked=client.seen.accepted,
-            cancelled=client.seen.cancelled,
-            affordable=client.seen.affordable,
-            keys=client.seen.keys,
-            broken=broken,
-            groups_at_the_end=True,
-        )
-        assert not verdict.violations, verdict.histories
+        nothing_is_wrong(client, broken)
         if action == "kill" and "consume.offsets:before" in seams_of_round.values():
             # Committed, and Kafka was not told: it brought the batch again, and that had no effect.
             assert redeliveries() > redelivered_before
-        # They were looked at: the next round is to see its own alone.
-        DeadLetter.objects.update(resolved_at=timezone.now())
+
+
+CONSUMERS = (Role.INVENTORY, Role.ORDERS)
+OF_A_DEAD_LETTER = [
+    (seam, action)
+    for action in EVERYWHERE
+    for seam in ("consume.commit:before", "consume.commit:after", "consume.offsets:before")
+] + [("consume.commit:lost", "raise")]
+
+
+@pytest.mark.parametrize(("seam", "action"), OF_A_DEAD_LETTER)
+class TestADeadLetter:
+    """… and no other message is in its consumer's hand: the seams that it passes are its own."""
+
+    def test_is_kept_once_wherever_its_consumer_ends(self, shop: Shop, client: Client, seam: str, action: str) -> None:
+        shop.disarm()
+        wait_for(drains_in_a_moment, seconds=60, what="nothing is in anybody's hand")
+        broken: list[Place] = []
+        with waking_up(shop) as woken:
+            for role in CONSUMERS:
+                shop.arm(role, [f"{seam}:{action}"])
+                topic = READERS[role.removeprefix("consume-")]
+                broken.append((topic, *produce_raw(topic, key=b"k", value=b"not a message of ours")))
+            wanted = {f"{role} {seam}:{action}:1" for role in CONSUMERS}
+            wait_for(lambda: wanted <= shop.struck(), seconds=60, what=f"they strike: {wanted}")
+        if action == "stop":
+            assert woken == set(CONSUMERS)
+
+        wait_for(lambda: DeadLetter.objects.filter(resolved_at=None).count() >= 2, seconds=60, what="they are kept")
+        nothing_is_wrong(client, broken)
+
+
+OF_A_CANCELLATION: list[Round] = [
+    {Role.WEB: "api.message:before", Role.INVENTORY: "consume.stock:before", Role.ORDERS: "consume.status:before"},
+    {Role.WEB: "api.message:after", Role.INVENTORY: "consume.stock:after", Role.ORDERS: "consume.status:after"},
+    {Role.WEB: "api.commit:before", Role.INVENTORY: "consume.reply:before"},
+    {Role.WEB: "api.commit:after", Role.INVENTORY: "consume.reply:after"},
+]
+
+
+@pytest.mark.parametrize("action", EVERYWHERE)
+@pytest.mark.parametrize("seams_of_round", OF_A_CANCELLATION, ids=lambda one: "+".join(one.values()))
+class TestACancellation:
+    """… of an order that is decided already, and nothing else flows: release, not reserve, is what is struck."""
+
+    def test_may_be_ended_anywhere_and_the_stock_comes_back_once(
+        self, shop: Shop, client: Client, action: str, seams_of_round: Round
+    ) -> None:
+        shop.disarm()
+        # So many that some are the struck consumer's, also where another has taken a part of the partitions.
+        orders = [client.place({"SKU-0001": 1}) or "" for _ in range(20)]
+        client.seen.affordable.update(orders)
+        wait_for(drains_in_a_moment, seconds=60, what="the orders are confirmed")
+        with waking_up(shop) as woken, ExitStack() as members:
+            for role, seam in seams_of_round.items():
+                if action == "stop" and role != Role.WEB:
+                    members.enter_context(second_process(shop, role))
+                shop.arm(role, [f"{seam}:{action}"])
+            wanted = {f"{role} {seam}:{action}:1" for role, seam in seams_of_round.items()}
+            for order_id in orders:
+                client.cancel(order_id)
+            wait_for(lambda: wanted <= shop.struck(), seconds=60, what=f"they strike: {wanted}")
+        if action == "stop":
+            assert woken == set(seams_of_round)
+
+        assert client.seen.cancelled.issuperset(orders)
+        nothing_is_wrong(client)
+
+
+def nothing_is_wrong(client: Client, broken: Sequence[Place] = ()) -> None:
+    """Wait until all is drained, and let the checker look. `broken` are records that must have become dead letters."""
+    wait_for(drains_in_a_moment, seconds=60, what="all is drained")
+    verdict = check_now(
+        accepted=client.seen.accepted.keys(),
+        asked=client.seen.accepted,
+        cancelled=client.seen.cancelled,
+        affordable=client.seen.affordable,
+        keys=client.seen.keys,
+        broken=broken,
+        groups_at_the_end=True,
+    )
+    assert not verdict.violations, verdict.histories
+    # They were looked at: the next round is to see its own alone.
+    DeadLetter.objects.update(resolved_at=timezone.now())
 
 
 def append_one_that_kafka_refuses() -> OutboxMessage:

@@ -13,7 +13,7 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.test import Client
 
-from faults.arm import actions_at
+from faults.arm import Strike, actions_at
 from faults.points import POINTS, Role, When
 from inventory.models import StockItem, StockMovement
 from messaging.models import AuditMark, DeadLetter, OutboxMessage, OutboxPending, OutboxReceipt, ProcessedMessage
@@ -52,16 +52,25 @@ def armed(fault: str, hits: Path) -> dict[str, str]:
 
 
 def has_struck(fault: str, hits: Path) -> bool:
-    return (hits / f"operator {fault}:1").exists()
+    return (hits / f"operator {Strike.parse(fault)}").exists()
+
+
+def is_committed(seam: str) -> bool:
+    """Whether whoever is struck at this seam of a COMMIT has committed."""
+    return seam.endswith((".commit:after", ".commit:lost"))
+
+
+def nothing() -> None:
+    """No look between a command that is struck and the next one."""
 
 
 @pytest.fixture
 def interrupted(processes: Processes, tmp_path: Path) -> Callable[..., None]:
     """Run a command that is struck, then run it again undisturbed: beside the first one, where that stands still."""
 
-    def run(fault: str, *command: str, may_refuse: bool = False) -> None:
+    def run(fault: str, *command: str, may_refuse: bool = False, between: Callable[[], None] = nothing) -> None:
         struck = processes.manage(*command, **armed(fault, tmp_path))
-        if fault.endswith(":stop"):
+        if Strike.parse(fault).action == "stop":
             wait_until(lambda: has_struck(fault, tmp_path), what="the first one stands still", seconds=60)
             again = processes.manage(*command)
             # It may wait for a lock of the first one.
@@ -72,6 +81,7 @@ def interrupted(processes: Processes, tmp_path: Path) -> Callable[..., None]:
         else:
             struck.wait(60)
             assert has_struck(fault, tmp_path), processes.output(struck)
+            between()
             again = processes.manage(*command)
         assert again.wait(60) in ({0, 1} if may_refuse else {0}), processes.output(again)
 
@@ -101,7 +111,12 @@ class TestReplay:
     def test_has_its_effect_once(
         self, dead_letter: DeadLetter, interrupted: Interrupted, seam: str, action: str
     ) -> None:
-        interrupted(f"{seam}:{action}", "replay", str(dead_letter.pk), "--reason=mended", may_refuse=True)
+        def replayed_or_not() -> None:
+            assert DeadLetter.objects.exclude(resolved_at=None).exists() == is_committed(seam)
+            assert Order.objects.filter(status=Order.Status.CONFIRMED).exists() == is_committed(seam)
+
+        command = "replay", str(dead_letter.pk), "--reason=mended"
+        interrupted(f"{seam}:{action}", *command, may_refuse=True, between=replayed_or_not)
 
         assert Order.objects.get().status == Order.Status.CONFIRMED
         assert not check_now().violations
@@ -134,6 +149,8 @@ class TestTheAdmin:
 
         assert olga.was_struck()
         assert LogEntry.objects.count() == pages[page].count()
+        if action != "term":  # after which gunicorn finishes what it has begun
+            assert pages[page].exists() == is_committed(seam)
         wait_until(lambda: olga.post(page) == FOUND, what="the page is answered")
         assert LogEntry.objects.count() == pages[page].count() == 1
         assert olga.post(other) == FOUND
@@ -172,7 +189,14 @@ class TestRepair:
         flow.relay_all()
         skip_what_the_log_holds()
 
-        interrupted(f"{seam}:{action}", "audit", "--repair", "--apply", may_refuse=True)
+        def put_back_or_not() -> None:
+            put_back = 3 if is_committed(seam) else 0
+            assert (OutboxPending.objects.count(), OutboxReceipt.objects.count()) == (put_back, 3 - put_back)
+
+        # The audit's own transaction, which only reads, is committed first.
+        nth = 2 if seam.startswith("repair.commit") else 1
+        fault = f"{seam}:{action}:{nth}"
+        interrupted(fault, "audit", "--repair", "--apply", may_refuse=True, between=put_back_or_not)
 
         assert OutboxPending.objects.count() == 3
         assert OutboxReceipt.objects.count() == 0
