@@ -20,8 +20,8 @@ _RST = struct.pack("ii", 1, 0)
 class Line:
     """How the line behaves. As it is made here, everything passes.
 
-    `hits` counts what it did to somebody: connections reset or cut, and chunks lost or held up. `cut_after` does it
-    no more than `times`.
+    `hits` counts what it did to somebody: connections reset or cut, and chunks lost or held up; not who is refused
+    after a cut. `cut_after` does it no more than `times`.
     """
 
     lost_requests: bool = False

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from tests.consume.raw_records import Change, also, header, key, payload, raw, stamped, twice, value, without
+from messaging.envelope import Envelope
+from tests.consume.raw_records import Change, Raw, also, header, key, payload, raw, stamped, twice, value, without
 
 REQUIRED = (
     "ce_specversion",
@@ -43,6 +44,7 @@ UNREADABLE: dict[str, Change] = {
     "a name twice, deep inside": payload(
         '{"order_id": "%id", "lines": [{"sku": "%sku", "quantity": 1, "quantity": 99}]}'
     ),
+    "a name twice, in what we do not know": payload('{"order_id": "%id", "gift": {"wrap": true, "wrap": false}}'),
     "byte order mark": value(b"\xef\xbb\xbf{}"),
     "UTF-16": value("{}".encode("utf-16")),
     "NUL": value(b'{"order_id": "\x00"}'),
@@ -92,6 +94,16 @@ def order(*lines: str, order_id: str = "%id", more: str = "") -> Change:
     return payload('{"order_id": "' + order_id + '", "lines": [' + ", ".join(lines) + "]" + more + "}")
 
 
+def filled(size: int) -> Change:
+    """An order of so many bytes."""
+
+    def change(message: Envelope) -> Raw:
+        empty = len(order(line(), more=', "filler": ""')(message).value or b"")
+        return order(line(), more=f', "filler": "{"x" * (size - empty)}"')(message)
+
+    return change
+
+
 QUANTITIES = (
     "0",
     "-1",
@@ -124,7 +136,7 @@ INVALID_PAYLOAD: dict[str, Change] = {
     **{f"quantity {quantity}": order(line(quantity=quantity)) for quantity in QUANTITIES},
 }
 
-# Odd, and good all the same: what we do not read cannot make a message unreadable.
+# Odd, and good all the same: names and headers that we do not know cannot make a message unreadable.
 GOOD_ALL_THE_SAME: dict[str, Change] = {
     "unchanged": raw,
     "ce_time in year 1": header("ce_time", "0001-01-01T00:00:00Z"),
@@ -134,7 +146,7 @@ GOOD_ALL_THE_SAME: dict[str, Change] = {
     "Kafka's time in 2001": stamped(1_000_000_000_000),
     "Kafka's time in 9999": stamped(253_402_300_799_000),
     "a field that we do not know": order(line(), more=', "gift_wrap": true'),
-    "999,999 bytes": order(line(), more=f', "filler": "{"x" * 999_900}"'),
+    "999,999 bytes": filled(999_999),
     "headers that we do not know": also(("x-tenant", None), ("x-tenant", b"\xff"), ("ce_dataschema", b"\x00")),
     "traceparent twice": also(("traceparent", "x"), ("traceparent", "y")),
     "traceparent not text": also(("traceparent", b"\xff\x00")),

@@ -68,7 +68,7 @@ def web_off() -> Iterator[Server]:
         processes.end()
 
 
-# In these directions what beat sends seems to have expired before the worker has it.
+# In these directions what beat sends seems an hour old to the worker: it must not have expired (TICK_EXPIRES_SECONDS).
 @pytest.fixture(scope="class", params=[("beat", -HOUR), ("worker", HOUR)], ids=["beat", "worker"])
 def celery_off(servers: Stack, request: pytest.FixtureRequest) -> Iterator[Scene]:
     role, seconds = request.param

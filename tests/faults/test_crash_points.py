@@ -1,7 +1,8 @@
 """Every seam of the product, hit once with each action, while orders flow: lost 0, extra 0, stuck 0.
 
 One round hits one seam in each process, because a killed consumer holds its partitions for its session's
-6 s, and forty of these one after the other would be a coffee break.
+6 s, and forty of these one after the other would be a coffee break. What a dead letter or a cancellation
+passes is hit again, with nothing else in anybody's hand.
 """
 
 import signal
@@ -70,7 +71,7 @@ class TestAProcess:
         broken: list[Place] = []
         refused: list[OutboxMessage] = []
         redelivered_before = redeliveries()
-        with waking_up(shop) as woken, ExitStack() as members:
+        with ExitStack() as members, waking_up(shop) as woken:
             if action == "stop":
                 # Somebody who takes over what the one that stands still had in hand, before it wakes up.
                 for role, seam in seams_of_round.items():
@@ -149,7 +150,7 @@ class TestACancellation:
         orders = [client.place({"SKU-0001": 1}) or "" for _ in range(20)]
         client.seen.affordable.update(orders)
         wait_for(drains_in_a_moment, seconds=60, what="the orders are confirmed")
-        with waking_up(shop) as woken, ExitStack() as members:
+        with ExitStack() as members, waking_up(shop) as woken:
             for role, seam in seams_of_round.items():
                 if action == "stop" and role != Role.WEB:
                     members.enter_context(second_process(shop, role))

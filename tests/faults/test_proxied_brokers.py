@@ -135,8 +135,9 @@ class TestAllLines:
             lines = [SPOIL[spoilt](proxy) for proxy in proxies.values()]
             wait_until(lambda: all(line.hits for line in lines), what="each hurt somebody")
             wait_until(lambda: OutboxPending.objects.count() > 0, what="messages wait")
+            youngest = OutboxPending.objects.latest("pk")
             time.sleep(GIVEN_UP_SECONDS)
-            assert OutboxPending.objects.count() > 0
+            assert OutboxPending.objects.filter(pk=youngest.pk).exists()
             assert_no_attempt_spent()
             for proxy in proxies.values():
                 proxy.restore()

@@ -31,12 +31,12 @@ def exists(test: str) -> bool:
     found: object = importlib.import_module("tests." + file.removesuffix(".py").replace("/", "."))
     for name in path:
         found = getattr(found, name, None)
-    return callable(found)
+    return callable(found) and path[-1].startswith("test_")
 
 
 EVERYWHERE = {"raise", "term", "kill", "stop", "disconnect"}
 AT_KAFKA = {"relay.publish", "relay.collect", "consume.read", "consume.offsets"}
-# Where a transaction ends, or a statement that is one: its answer can be lost after it had its effect.
+# Where a transaction ends, or a statement that needs none: its answer can be lost after it had its effect.
 COMMITTING = {
     *("api.commit", "consume.commit", "replay.commit", "admin.commit", "repair.commit"),
     *("relay.claim", "relay.settle", "relay.park", "relay.release", "audit.mark", "prune.batch"),
