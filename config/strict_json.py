@@ -6,6 +6,8 @@ from typing import Any
 from django.http import HttpRequest
 from ninja.parser import Parser
 
+from messaging.envelope import members_once
+
 MAX_BODY_BYTES = 64 * 1024
 
 
@@ -52,7 +54,7 @@ def missing_body(request: HttpRequest) -> BodyRefused:
 def _loads(body: bytes) -> Any:
     try:
         text = body.decode()
-        found = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+        found = json.loads(text, object_pairs_hook=members_once, parse_constant=_refuse_constant)
         if "\\u" in text:
             # Half of a surrogate pair is no character, and cannot be stored or passed on.
             json.dumps(found, ensure_ascii=False).encode()
@@ -62,13 +64,6 @@ def _loads(body: bytes) -> Any:
         raise BodyRefused(400, "malformed-json", "The body has half of a surrogate pair.") from None
     except (ValueError, RecursionError) as error:
         raise BodyRefused(400, "malformed-json", f"The body is not strict JSON: {error}.") from None
-    return found
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key appears twice in one object")
     return found
 
 

@@ -210,7 +210,9 @@ def _utf8(what: str, value: bytes | None) -> str:
 
 def _json_object(payload: str) -> str:
     try:
-        value: Any = json.loads(payload, object_pairs_hook=_members)
+        value: Any = json.loads(payload, object_pairs_hook=members_once)
+    except NameTwice as error:
+        raise Poison("unreadable", "the payload has a name twice in one object") from error
     except (ValueError, RecursionError) as error:
         raise Poison("unreadable", "the payload is not JSON") from error
     if not isinstance(value, dict):
@@ -218,11 +220,15 @@ def _json_object(payload: str) -> str:
     return payload
 
 
-def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+class NameTwice(ValueError):
+    """A JSON object has a name twice. Readers differ on which counts: what one has checked, another may not see."""
+
+
+def members_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object's members, as `object_pairs_hook` of `json.loads`. Raises NameTwice."""
     members = dict(pairs)
     if len(members) < len(pairs):
-        # Readers differ on which of them counts: what one of them has checked, another may not have seen.
-        raise Poison("unreadable", "the payload has a name twice in one object")
+        raise NameTwice("a key appears twice in one object")
     return members
 
 

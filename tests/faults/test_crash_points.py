@@ -37,7 +37,6 @@ pytestmark = pytest.mark.faults
 # Longer than a relay's lease (5 s) and a consumer's session (6 s): another could have taken over. A batch that outlasts
 # the poll interval (5 min) is in test_without_a_death.py, `TestABatchThatTakesTooLong`.
 STOPPED_SECONDS = 7.5
-EVERYWHERE = ("raise", "term", "kill", "stop", "disconnect")
 FLOWING = (Role.WEB, Role.RELAY, Role.INVENTORY, Role.ORDERS)
 
 Round = dict[Role, str]  # each role's seam: `name:when`
@@ -102,7 +101,7 @@ class TestAProcess:
 CONSUMERS = (Role.INVENTORY, Role.ORDERS)
 OF_A_DEAD_LETTER = [
     (seam, action)
-    for action in EVERYWHERE
+    for action in actions_at("consume.commit")
     for seam in ("consume.commit:before", "consume.commit:after", "consume.offsets:before")
 ] + [("consume.commit:lost", "raise")]
 
@@ -137,7 +136,7 @@ OF_A_CANCELLATION: list[Round] = [
 ]
 
 
-@pytest.mark.parametrize("action", EVERYWHERE)
+@pytest.mark.parametrize("action", actions_at("consume.commit"))
 @pytest.mark.parametrize("seams_of_round", OF_A_CANCELLATION, ids=lambda one: "+".join(one.values()))
 class TestACancellation:
     """… of an order that is decided already, and nothing else flows: release, not reserve, is what is struck."""
