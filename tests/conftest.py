@@ -7,9 +7,8 @@ CELERY_BROKER_URL).
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
@@ -18,6 +17,7 @@ from django.conf import settings
 from django.contrib.contenttypes.management import create_contenttypes
 from django.core.management import call_command
 from django.db import connection
+from django.db.backends.postgresql.operations import DatabaseOperations
 from django.db.models.signals import post_migrate
 from django.test.utils import setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker
@@ -37,18 +37,21 @@ WRITTEN_ONCE = {"django_content_type", "auth_permission"}
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None) -> None:
-    """The test database. A flush between two tests keeps content types and permissions, as they are in production:
-    to write them anew was three quarters of its time, a thousand times."""
+    """The test database. A flush between two tests, of which there are a thousand, costs a tenth of Django's own: it
+    keeps content types and permissions, as they are in production, and empties the tables that have rows, where
+    TRUNCATE writes new files for all tables and indexes."""
     post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
     post_migrate.disconnect(create_contenttypes)
+
+    def sql_flush(self: DatabaseOperations, style: object, tables: Sequence[str], **options: bool) -> list[str]:
+        looks = [f"SELECT '{name}' WHERE EXISTS (SELECT FROM {name})" for name in tables if name not in WRITTEN_ONCE]
+        with self.connection.cursor() as cursor:
+            cursor.execute(" UNION ALL ".join(looks))
+            # In one transaction, at whose end foreign keys are checked: their order does not matter.
+            return [f"DELETE FROM {name}" for (name,) in cursor.fetchall()]
+
     # On the class: under Playwright's event loop Django opens a connection of its own.
-    introspection = type(connection.introspection)
-    all_tables = introspection.django_table_names
-
-    def tables_to_flush(self: Any, *arguments: Any, **options: Any) -> list[str]:
-        return [name for name in all_tables(self, *arguments, **options) if name not in WRITTEN_ONCE]
-
-    introspection.django_table_names = tables_to_flush
+    type(connection.ops).sql_flush = sql_flush
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import TypeVar
 from uuid import UUID
 
 from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from django.conf import settings
 from django.db import connection
 
 from config.registry import TOPICS
@@ -18,6 +20,7 @@ from messaging.envelope import Envelope, encode_headers
 from messaging.models import OutboxMessage, OutboxPending
 from messaging.produce.relay import Relay
 from messaging.produce.shards import murmur2
+from messaging.prove.kafka_log import committed
 from messaging.registry import Subscription, subscription, subscriptions
 from messaging.store.kafka import consumer_settings, producer_settings
 
@@ -65,6 +68,13 @@ def held_up_at(table: str) -> Iterator[None]:
         other.close()
 
 
+@cache
+def _probe(servers: str, group: str) -> Consumer:
+    """Asks for a group's offsets, and is no member of it. One for all tests: to connect takes longer than to ask."""
+    # It outlives servers that a test kills, and what it says of them is no test's business.
+    return Consumer(consumer_settings(group) | {"bootstrap.servers": servers, "error_cb": lambda _: None})
+
+
 def skip_what_the_log_holds() -> None:
     """Move every group to the end of the log: what earlier tests wrote is none of this test's business."""
     with ThreadPoolExecutor() as threads:
@@ -72,21 +82,20 @@ def skip_what_the_log_holds() -> None:
 
 
 def _skip_for(declared: Subscription) -> None:
-    reader = Consumer(consumer_settings(declared.consumer))
     # A member that an earlier test killed keeps the group for its session's time, and on a machine under
     # load a leader may just be changing.
-    wait_until(lambda: _moved_to_the_end(reader, declared.topics), what="the group is free")
-    reader.close()
+    wait_until(lambda: _moved_to_the_end(declared), what="the group is free")
 
 
-def _moved_to_the_end(reader: Consumer, topics: Sequence[str]) -> bool:
+def _moved_to_the_end(declared: Subscription) -> bool:
     ends = []
     try:
-        for topic in topics:
-            for partition in reader.list_topics(topic, timeout=15).topics[topic].partitions:
-                _, high = reader.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
+        probe = _probe(settings.KAFKA_BOOTSTRAP_SERVERS, declared.consumer)
+        for topic in declared.topics:
+            for partition in probe.list_topics(topic, timeout=15).topics[topic].partitions:
+                _, high = probe.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
                 ends.append(TopicPartition(topic, partition, high))
-        answers = reader.commit(offsets=ends, asynchronous=False)
+        answers = probe.commit(offsets=ends, asynchronous=False)
     except KafkaException:
         return False
     return not any(answer.error for answer in answers)
@@ -133,7 +142,7 @@ class Flow:
         self._readers.clear()
 
     def _shift(self) -> bool:
-        return self.relay.shift(seconds=0.1, stop=threading.Event())
+        return self.relay.shift(seconds=0.02, stop=threading.Event())
 
 
 def backlog() -> int:
@@ -143,15 +152,14 @@ def backlog() -> int:
 
 def lag(consumer_name: str) -> int:
     """How many records the group has not committed yet."""
-    probe = Consumer(consumer_settings(consumer_name))
+    probe = _probe(settings.KAFKA_BOOTSTRAP_SERVERS, consumer_name)
     total = 0
     for topic in subscription(consumer_name).topics:
         partitions = probe.list_topics(topic, timeout=15).topics[topic].partitions
-        for part in probe.committed([TopicPartition(topic, p) for p in partitions], timeout=15):
+        for part in committed(probe, [TopicPartition(topic, p) for p in partitions]):
             low, high = probe.get_watermark_offsets(TopicPartition(topic, part.partition), timeout=15)
             # A log that was cut short may end before the offset.
             total += max(0, high - max(part.offset, low))
-    probe.close()
     return total
 
 

@@ -36,13 +36,14 @@ def committed_offsets(subscription: Subscription) -> dict[Place, int]:
     consumer = Consumer(consumer_settings(subscription.consumer))
     try:
         places = _partitions(consumer, subscription.topics)
-        parts = _committed(consumer, [TopicPartition(*place) for place in places])
+        parts = committed(consumer, [TopicPartition(*place) for place in places])
     finally:
         consumer.close()
     return {(part.topic, part.partition): part.offset for part in parts if part.offset >= 0}
 
 
-def _committed(consumer: Consumer, parts: list[TopicPartition]) -> list[TopicPartition]:
+def committed(consumer: Consumer, parts: list[TopicPartition]) -> list[TopicPartition]:
+    """What the consumer's group has committed of these, also while its coordinator moves. Raises KafkaException."""
     deadline = time.monotonic() + COORDINATOR_SECONDS
     while True:
         try:
