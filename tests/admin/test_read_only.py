@@ -111,17 +111,14 @@ class TestEveryPage:
             assert counting == []
 
     @pytest.mark.parametrize("label", PAGES)
-    @pytest.mark.parametrize(
-        "query",
-        ["?p=older-nonsense", "?p=newer-%00", f"?p=older-{'9' * 30}", "?p=7", "?p=-", "?state=x", "?o=1.2", "?q=%00"],
-    )
     def test_answers_nonsense_in_its_address_with_a_page(
-        self, label: str, query: str, superuser: Client, filled: Callable[[], None]
+        self, label: str, superuser: Client, filled: Callable[[], None]
     ) -> None:
-        if query == "?state=x" and label not in ("messaging.outboxmessage", "messaging.deadletter"):
-            assert superuser.get(address(label, "changelist") + query).status_code == 400
-        else:
-            assert superuser.get(address(label, "changelist") + query).status_code == 200
+        nonsense = ("?p=older-nonsense", "?p=newer-%00", f"?p=older-{'9' * 30}", "?p=7", "?p=-", "?o=1.2", "?q=%00")
+        for query in nonsense:
+            assert superuser.get(address(label, "changelist") + query).status_code == 200, query
+        known = label in ("messaging.outboxmessage", "messaging.deadletter")
+        assert superuser.get(address(label, "changelist") + "?state=x").status_code == (200 if known else 400)
 
     def test_refuses_lookups_that_it_does_not_offer(self, superuser: Client) -> None:
         ApiClientFactory(token_sha256="a" * 64)
