@@ -51,7 +51,7 @@ def django_db_setup(django_db_setup: None) -> None:
             return [f"DELETE FROM {name}" for (name,) in cursor.fetchall()]
 
     # On the class: under Playwright's event loop Django opens a connection of its own.
-    type(connection.ops).sql_flush = sql_flush
+    DatabaseOperations.sql_flush = sql_flush
 
 
 @pytest.fixture(scope="session")

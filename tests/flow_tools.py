@@ -75,6 +75,14 @@ def _probe(servers: str, group: str) -> Consumer:
     return Consumer(consumer_settings(group) | {"bootstrap.servers": servers, "error_cb": lambda _: None})
 
 
+def _partitions(probe: Consumer, declared: Subscription) -> list[TopicPartition]:
+    return [
+        TopicPartition(topic, partition)
+        for topic in declared.topics
+        for partition in probe.list_topics(topic, timeout=15).topics[topic].partitions
+    ]
+
+
 def skip_what_the_log_holds() -> None:
     """Move every group to the end of the log: what earlier tests wrote is none of this test's business."""
     with ThreadPoolExecutor() as threads:
@@ -91,10 +99,9 @@ def _moved_to_the_end(declared: Subscription) -> bool:
     ends = []
     try:
         probe = _probe(settings.KAFKA_BOOTSTRAP_SERVERS, declared.consumer)
-        for topic in declared.topics:
-            for partition in probe.list_topics(topic, timeout=15).topics[topic].partitions:
-                _, high = probe.get_watermark_offsets(TopicPartition(topic, partition), timeout=15)
-                ends.append(TopicPartition(topic, partition, high))
+        for part in _partitions(probe, declared):
+            _, high = probe.get_watermark_offsets(part, timeout=15)
+            ends.append(TopicPartition(part.topic, part.partition, high))
         answers = probe.commit(offsets=ends, asynchronous=False)
     except KafkaException:
         return False
@@ -154,12 +161,10 @@ def lag(consumer_name: str) -> int:
     """How many records the group has not committed yet."""
     probe = _probe(settings.KAFKA_BOOTSTRAP_SERVERS, consumer_name)
     total = 0
-    for topic in subscription(consumer_name).topics:
-        partitions = probe.list_topics(topic, timeout=15).topics[topic].partitions
-        for part in committed(probe, [TopicPartition(topic, p) for p in partitions]):
-            low, high = probe.get_watermark_offsets(TopicPartition(topic, part.partition), timeout=15)
-            # A log that was cut short may end before the offset.
-            total += max(0, high - max(part.offset, low))
+    for part in committed(probe, _partitions(probe, subscription(consumer_name))):
+        low, high = probe.get_watermark_offsets(part, timeout=15)
+        # A log that was cut short may end before the offset.
+        total += max(0, high - max(part.offset, low))
     return total
 
 

@@ -62,7 +62,7 @@ BATCHES = st.lists(STRANGERS | BROKEN, min_size=20, max_size=60)
 
 # The fixture is made once for all examples: each looks only at the places of its own records.
 A_FEW_EXAMPLES = settings(
-    max_examples=10,
+    max_examples=15,
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],

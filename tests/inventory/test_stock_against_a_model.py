@@ -255,7 +255,7 @@ class TestTheStock:
             run_state_machine_as_test(
                 Shop,
                 settings=settings(
-                    max_examples=20,
+                    max_examples=30,
                     stateful_step_count=25,
                     deadline=None,
                     print_blob=True,
